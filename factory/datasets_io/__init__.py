@@ -1,0 +1,1 @@
+"""Rows in and rows out: readers, the spool of a running step, Parquet shards."""

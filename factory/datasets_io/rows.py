@@ -1,0 +1,217 @@
+"""Rows of the user: JSON Lines, JSON, CSV, TSV, Parquet, a folder of Parquet files, a saved HF dataset.
+
+`read_rows(Path("tickets.csv"))` yields `{"id": "17", "text": "My order …"}` and so on, in file order.
+`scan_rows` yields each row with its place, and goes on behind a broken line, so that all can be reported.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from factory.errors import SourceError
+
+FORMATS = ".jsonl, .ndjson, .json, .csv, .tsv, .parquet, or a folder of Parquet files"
+RESERVED = ("record_id", "provenance")
+RENAMED = "source_"
+LONGEST_CELL = 2**31 - 1
+TOO_LONG = "a number of thousands of digits, or brackets nested thousands deep, which no dataset can hold"
+Row = dict[str, Any]
+Scanned = tuple[str, "Row | SourceError"]
+
+
+def column_name(name: str) -> str:
+    """The column under which a field is stored: names that the dataset needs itself are kept under another.
+
+    No two names share a column, also where the rows are a dataset that was itself made of one.
+
+    >>> [column_name(name) for name in ("text", "record_id", "source_record_id")]
+    ['text', 'source_record_id', 'source_source_record_id']
+    """
+    stem = name
+    while stem not in RESERVED and stem.startswith(RENAMED):
+        stem = stem.removeprefix(RENAMED)
+    return f"{RENAMED}{name}" if stem in RESERVED else name
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """Yield the rows of a file or folder in order.
+
+    Raises:
+        SourceError: If it is missing, of another format, or has a broken line.
+    """
+    for _, row in scan_rows(path):
+        if isinstance(row, SourceError):
+            raise row
+        yield row
+
+
+def scan_rows(path: Path) -> Iterator[Scanned]:
+    """Yield (place, row) or (place, what is wrong there), e.g. `("tickets.csv:17", {"text": "…"})`.
+
+    What cannot be read on ends the scan with its error as the last item; nothing is raised.
+    """
+    readers = {
+        ".jsonl": _json_lines,
+        ".ndjson": _json_lines,
+        ".json": _json_list,
+        ".csv": _csv,
+        ".tsv": _csv,
+        ".parquet": _parquet,
+    }
+    reader = _folder if path.is_dir() else readers.get(path.suffix.lower())
+    try:
+        if not path.exists():
+            raise SourceError(f"{path}: no such file or folder.")
+        if reader is None:
+            raise SourceError(f"{path}: format not known; expected {FORMATS}.")
+        yield from reader(path)
+    except SourceError as error:
+        yield str(path), error
+    except OSError as error:
+        yield str(path), SourceError(f"{path}: cannot be read: {error.strerror or error}.")
+
+
+def storable(value: Any) -> Any:
+    """The value, with what no file format can hold replaced: lone surrogates by `?`, huge numbers by their digits.
+
+    >>> storable({"a": 2**70, "b": ["ok"]})
+    {'a': '1180591620717411303424', 'b': ['ok']}
+    """
+    try:
+        msgspec.msgpack.encode(value)
+    except (UnicodeEncodeError, OverflowError):
+        return _replaced(value)
+    return value
+
+
+def _replaced(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_replaced(name): _replaced(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_replaced(item) for item in value]
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    return str(value) if isinstance(value, int) and not -(2**63) <= value < 2**64 else value
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Lines with their ends; decoded one by one, so that an error knows its line."""
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                text = line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise SourceError(
+                    f"{path}:{number}: not UTF-8 text (byte {error.start + 1} of the line); save the file as UTF-8."
+                ) from error
+            yield text.removeprefix("\ufeff") if number == 1 else text
+
+
+def _json_lines(path: Path) -> Iterator[Scanned]:
+    for number, line in enumerate(_lines(path), 1):
+        if line.strip():
+            place = f"{path}:{number}"
+            yield place, _json_row(place, line)
+
+
+def _json_row(place: str, line: str) -> Row | SourceError:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        return SourceError(f"{place}:{error.colno}: not JSON: {error.msg}.")
+    except (ValueError, RecursionError):
+        return SourceError(f"{place}: {TOO_LONG}.")
+    if not isinstance(row, dict):
+        return SourceError(f'{place}: expected an object like {{"text": …}}, found {_kind(row)}.')
+    return storable(row)  # type: ignore[no-any-return]
+
+
+def _kind(value: Any) -> str:
+    names = {type(None): "null", bool: "true or false", int: "a number", float: "a number", str: "a text"}
+    return names.get(type(value), "a list")
+
+
+def _json_list(path: Path) -> Iterator[Scanned]:
+    try:
+        rows = json.loads("".join(_lines(path)))
+    except json.JSONDecodeError as error:
+        raise SourceError(f"{path}:{error.lineno}:{error.colno}: not JSON: {error.msg}.") from error
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{path}: {TOO_LONG}.") from error
+    if not isinstance(rows, list):
+        kind = "one object" if isinstance(rows, dict) else _kind(rows)
+        raise SourceError(f"{path}: expected a list of objects, found {kind}; for one object a line, name it .jsonl.")
+    for number, row in enumerate(rows, 1):
+        place = f"{path}: row {number}"
+        broken = SourceError(f'{place}: expected an object like {{"text": …}}, found {_kind(row)}.')
+        yield place, storable(row) if isinstance(row, dict) else broken
+
+
+def _csv(path: Path) -> Iterator[Scanned]:
+    csv.field_size_limit(LONGEST_CELL)
+    reader = csv.reader(_lines(path), delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
+    begins = 1
+    try:
+        header = next(reader, None)
+        if not header or len(set(header)) != len(header):
+            found = ", ".join(header) if header else "nothing"
+            raise SourceError(f"{path}:1: expected a header line of distinct column names, found {found}.")
+        begins = reader.line_num + 1
+        for cells in reader:
+            place = f"{path}:{begins}"
+            if len(cells) == len(header):
+                yield place, dict(zip(header, cells, strict=True))
+            elif cells:
+                yield place, SourceError(f"{place}: {len(cells)} cells where the header has {len(header)}.")
+            begins = reader.line_num + 1
+    except csv.Error as error:
+        why = "a quote that opens here is never closed" if "unexpected end" in str(error) else str(error)
+        raise SourceError(f"{path}:{begins}: not CSV: {why}.") from error
+
+
+def _parquet(path: Path) -> Iterator[Scanned]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        number = 0
+        for batch in pq.ParquetFile(path).iter_batches():
+            for row in batch.to_pylist():
+                number += 1
+                yield f"{path}: row {number}", row
+    except pa.ArrowException as error:
+        raise SourceError(f"{path}: not a Parquet file: {error}.") from error
+
+
+def _folder(path: Path) -> Iterator[Scanned]:
+    """A folder of Parquet files, a run directory (its data/), or a dataset saved by `save_to_disk`."""
+    if (path / "dataset_info.json").exists() or (path / "state.json").exists():
+        yield from _saved_dataset(path)
+        return
+    inner = path / "data" if (path / "data").is_dir() else path
+    files = sorted(inner.glob("*.parquet"))
+    if not files:
+        raise SourceError(f"{path}: a folder without Parquet files; expected {FORMATS}.")
+    for file in files:
+        yield from _parquet(file)
+
+
+def _saved_dataset(path: Path) -> Iterator[Scanned]:
+    try:
+        from datasets import Dataset, load_from_disk
+    except ImportError as error:
+        raise SourceError(f"{path}: a saved dataset needs the 'datasets' package: pip install datasets.") from error
+    try:
+        saved = load_from_disk(str(path))
+    except (ValueError, KeyError, TypeError) as error:
+        raise SourceError(f"{path}: not a dataset that 'datasets' can load: {error}.") from error
+    if not isinstance(saved, Dataset):
+        raise SourceError(f"{path}: holds several splits ({', '.join(saved)}); name one, e.g. {path}/train.")
+    for number, row in enumerate(saved, 1):
+        yield f"{path}: row {number}", row

@@ -1,0 +1,363 @@
+"""The journal: every completion of a run, content-addressed, in one SQLite file.
+
+`journal.put(key, …)` hands a completion to a writer thread that commits whatever has gathered since
+its last commit (group commit); `journal.get(key)` finds it at once and after any crash. A process
+killed at any moment loses only what was not yet committed; a full disk or a damaged page ends the
+run with one sentence and changes nothing that was there.
+
+The file is read whole when it is opened, through a connection that cannot write: pages, index and the
+checksum of every row. What went bad in silence is thus found before anything is done with it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import queue
+import sqlite3
+import threading
+import zlib
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from factory.engines.protocol import Completion, Request
+from factory.errors import JournalError
+
+FORMAT = 1
+MAX_PENDING = 8192
+ROWS_PER_INSERT = 100
+WAL_SUFFIXES = ("-wal", "-shm")
+_SCHEMA = """
+CREATE TABLE completions (
+    key TEXT PRIMARY KEY, step TEXT NOT NULL, stage TEXT NOT NULL,
+    request BLOB NOT NULL, answer BLOB NOT NULL, checksum INTEGER NOT NULL
+);
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+_LOOK_UP = "SELECT key, request, answer, checksum FROM completions WHERE key = ?"
+_ALL = "SELECT key, request, answer, checksum FROM completions"
+_META = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_completion = msgspec.msgpack.Decoder(Completion).decode
+_decode_request = msgspec.msgpack.Decoder(Request).decode
+
+
+class Spent(msgspec.Struct, frozen=True):
+    """What the journal's completions have cost: counts as the engine reported them."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class _Row(msgspec.Struct, frozen=True):
+    key: str
+    step: str
+    stage: str
+    request: bytes
+    answer: bytes
+
+
+class _Meta(msgspec.Struct, frozen=True):
+    name: str
+    value: str
+
+
+class Journal:
+    """Completions by key; one writer thread, one reading connection."""
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        """Open or create the file and check it whole.
+
+        Raises:
+            JournalError: If it is damaged, of a newer format, or cannot be opened.
+        """
+        self.path = path
+        self._pending: dict[str, Completion] = {}
+        self._known: set[str] = set()
+        self._queue: queue.SimpleQueue[_Row | _Meta | threading.Event | None] = queue.SimpleQueue()
+        self._error: JournalError | None = None
+        self._closed = False
+        self._thread: threading.Thread | None = None
+        try:
+            if not read_only and not path.exists():
+                _create(path)
+            self._reader = _open_to_read(path)
+        except (sqlite3.Error, OSError) as error:
+            raise self._wrap(error) from error
+        try:
+            self._check()
+        except JournalError:
+            self._reader.close()
+            raise
+        if not read_only:
+            self._thread = threading.Thread(target=self._write_forever, name="journal", daemon=True)
+            self._thread.start()
+
+    def _check(self) -> None:
+        """Refuse a damaged or newer file before anything is written to it."""
+        try:
+            version = self._reader.execute("PRAGMA user_version").fetchone()[0]
+            if version > FORMAT:
+                raise JournalError(
+                    f"{self.path}: written by a newer version (format {version}, this one knows {FORMAT}); "
+                    "update dataset-factory."
+                )
+            if self._reader.execute("SELECT count(*) FROM sqlite_master WHERE name = 'completions'").fetchone()[0] == 0:
+                raise self._damaged("it holds no completions table")
+            verdict = self._reader.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            if verdict != "ok":
+                raise self._damaged(" ".join(verdict.split()))
+            self._known.update(row[0] for row in self._rows(_ALL))
+        except sqlite3.Error as error:
+            raise self._wrap(error) from error
+
+    def _rows(self, sql: str, *values: str) -> Iterator[tuple[str, bytes, bytes, int]]:
+        """Rows of completions, each with its checksum compared."""
+        for key, request, answer, checksum in self._reader.execute(sql, values):
+            whole = isinstance(key, str) and isinstance(request, bytes) and isinstance(answer, bytes)
+            if not whole or _checksum(request, answer) != checksum:
+                raise self._damaged(f"checksum of completion {key}")
+            yield key, request, answer, checksum
+
+    def _damaged(self, what: str) -> JournalError:
+        return JournalError(
+            f"{self.path}: the journal is damaged ({what}); nothing was changed. Restore it from a copy, or move it "
+            "away to begin anew (its completions would be asked again)."
+        )
+
+    def _wrap(self, error: sqlite3.Error | OSError) -> JournalError:
+        if isinstance(error, OSError):
+            return disk_error(self.path, error)
+        code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            return JournalError(
+                f"{self.path}: the disk is full or failing ({error}). What was committed is safe: free some space and "
+                "run the same command again."
+            )
+        bad_page = code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        bad_value = code == sqlite3.SQLITE_OK  # not of SQLite's making: a text that is none
+        if bad_page or bad_value or not isinstance(error, sqlite3.OperationalError):
+            return self._damaged("a text that is none" if bad_value else str(error))
+        return JournalError(f"{self.path}: the journal cannot be opened or written: {error}.")
+
+    def get(self, key: str) -> Completion | None:
+        """The completion of that key, or None.
+
+        Raises:
+            JournalError: If its row is damaged.
+        """
+        pending = self._pending.get(key)
+        if pending is not None:
+            return pending
+        row = self._look_up(key)
+        return None if row is None else _decode_completion(row[1])
+
+    def request(self, key: str) -> tuple[Request, Completion] | None:
+        """The request and its answer, for people who ask why."""
+        self.flush()
+        row = self._look_up(key)
+        return None if row is None else (_decode_request(zlib.decompress(row[0])), _decode_completion(row[1]))
+
+    def _look_up(self, key: str) -> tuple[bytes, bytes] | None:
+        if key not in self._known:
+            return None
+        try:
+            row = next(self._rows(_LOOK_UP, key), None)
+        except sqlite3.Error as error:
+            raise self._wrap(error) from error
+        if row is None:
+            raise self._damaged(f"completion {key} is gone")
+        return row[1], row[2]
+
+    def put(self, key: str, step: str, stage: str, request: Request, completion: Completion) -> None:
+        """Hand a completion to the writer; it is found at once and committed within milliseconds.
+
+        Raises:
+            JournalError: If the writer has failed.
+        """
+        row = _Row(key, step, stage, _encode(request), _encode(completion))
+        self._pending[key] = completion
+        self._known.add(key)
+        self._hand_over(row)
+        if len(self._pending) > MAX_PENDING:
+            self.flush()
+
+    def _hand_over(self, item: _Row | _Meta) -> None:
+        if self._error is not None:
+            raise self._error
+        self._queue.put(item)
+
+    def flush(self) -> None:
+        """Wait until everything handed over is committed.
+
+        Raises:
+            JournalError: If the writer has failed.
+        """
+        if self._thread is None or self._closed:
+            return
+        done = threading.Event()
+        self._queue.put(done)
+        while not done.wait(0.2) and self._thread.is_alive():
+            pass
+        if self._error is not None:
+            raise self._error
+
+    def _write_forever(self) -> None:
+        connection: sqlite3.Connection | None = None
+        running = True
+        try:
+            connection = _open_to_write(self.path)
+        except sqlite3.Error as error:
+            self._error = self._wrap(error)
+        try:
+            while running:
+                batch = [self._queue.get()]
+                while not self._queue.empty():
+                    batch.append(self._queue.get())
+                if connection is not None and self._error is None:
+                    self._commit(connection, batch)
+                for item in batch:
+                    if isinstance(item, threading.Event):
+                        item.set()
+                    running = running and item is not None
+        finally:
+            if running:
+                self._error = self._error or JournalError(f"{self.path}: the journal's writer stopped unexpectedly.")
+            if connection is not None:
+                connection.close()
+
+    def _commit(self, connection: sqlite3.Connection, batch: list[_Row | _Meta | threading.Event | None]) -> None:
+        rows = [item for item in batch if isinstance(item, _Row)]
+        metas = [item for item in batch if isinstance(item, _Meta)]
+        if not rows and not metas:
+            return
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            for first in range(0, len(rows), ROWS_PER_INSERT):
+                _insert(connection, rows[first : first + ROWS_PER_INSERT])
+            connection.executemany(_META, [(meta.name, meta.value) for meta in metas])
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._error = self._wrap(error)
+            return
+        for row in rows:
+            self._pending.pop(row.key, None)
+
+    def spent(self) -> Spent:
+        """Requests and tokens of everything in the journal.
+
+        Raises:
+            JournalError: If a row is damaged.
+        """
+        self.flush()
+        requests = prompt = answered = 0
+        try:
+            for _, _, answer, _ in self._rows(_ALL):
+                completion = _decode_completion(answer)
+                requests += 1
+                prompt += completion.prompt_tokens
+                answered += completion.completion_tokens
+        except sqlite3.Error as error:
+            raise self._wrap(error) from error
+        return Spent(requests, prompt, answered)
+
+    def keys(self) -> dict[str, tuple[str, str]]:
+        """Every key with its step and stage."""
+        return {key: (step, stage) for key, step, stage in self._select("SELECT key, step, stage FROM completions")}
+
+    def meta(self, name: str) -> str | None:
+        """A small value kept beside the completions, e.g. seconds spent so far."""
+        found = self._select("SELECT value FROM meta WHERE name = ?", name)
+        return str(found[0][0]) if found else None
+
+    def metas(self, prefix: str) -> dict[str, str]:
+        """All small values whose names begin so."""
+        found = self._select("SELECT name, value FROM meta WHERE substr(name, 1, length(?)) = ?", prefix, prefix)
+        return dict(found)
+
+    def _select(self, sql: str, *values: str) -> list[tuple[Any, ...]]:
+        self.flush()
+        try:
+            return self._reader.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise self._wrap(error) from error
+
+    def set_meta(self, name: str, value: str) -> None:
+        """Store a small value; committed with whatever comes next, at the latest when the journal is closed.
+
+        Raises:
+            JournalError: If the writer has failed.
+        """
+        self._hand_over(_Meta(name, value))
+
+    def close(self) -> None:
+        """Commit what is pending and close; safe to call twice."""
+        if self._closed:
+            return
+        self._closed = True
+        self._reader.close()  # before the writer, so that the writer is the last and folds the WAL into the file
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join()
+
+
+def _checksum(request: bytes, answer: bytes) -> int:
+    return zlib.crc32(answer, zlib.crc32(request))
+
+
+def _insert(connection: sqlite3.Connection, rows: list[_Row]) -> None:
+    """All rows in one statement: for each one the thread would have to wait for the interpreter again."""
+    values: list[str | bytes | int] = []
+    for row in rows:
+        request = zlib.compress(row.request, 1)
+        values += (row.key, row.step, row.stage, request, row.answer, _checksum(request, row.answer))
+    connection.execute(_insert_sql(len(rows)), values)
+
+
+@lru_cache(maxsize=ROWS_PER_INSERT)
+def _insert_sql(rows: int) -> str:
+    return f"INSERT OR IGNORE INTO completions VALUES {', '.join(['(?, ?, ?, ?, ?, ?)'] * rows)}"
+
+
+def _create(path: Path) -> None:
+    """Make an empty journal beside its place and rename it, so that a journal without tables is always a damaged one."""
+    temporary = path.with_name(f".{path.name}.new")
+    for suffix in ("", *WAL_SUFFIXES):
+        temporary.with_name(temporary.name + suffix).unlink(missing_ok=True)
+    connection = sqlite3.connect(temporary, isolation_level=None)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA user_version = {FORMAT}")
+        connection.executescript(_SCHEMA)
+    finally:
+        connection.close()
+    for suffix in WAL_SUFFIXES:  # of a journal that was moved away: SQLite would play it into the new one
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    temporary.rename(path)
+
+
+def _open_to_read(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write, not even to fold in the WAL when it is closed."""
+    still = "" if os.access(path.parent, os.W_OK) or path.with_name(f"{path.name}-wal").exists() else "&immutable=1"
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{still}", uri=True, check_same_thread=False)
+
+
+def _open_to_write(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def disk_error(path: Path, error: OSError) -> JournalError:
+    """A full or failing disk: nothing in the journal is lost."""
+    remedy = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "put that right"
+    return JournalError(
+        f"{path}: cannot be written ({error.strerror or error}). What was answered is safe in the journal: {remedy} "
+        "and run the same command again."
+    )

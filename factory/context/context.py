@@ -1,0 +1,372 @@
+"""`ctx.complete(prompt, values, …)`: the only door from a step to a model.
+
+    answer = await ctx.complete(prompt, {"question": "Why is the sky blue?"}, draw=record.id, sampling=sampling)
+    answer.text    -> "Sunlight is scattered …"
+    answer.key     -> "8c1f…", the journal key that the record's provenance carries
+
+The key hashes what decides the answer: the model, the rendered messages, the sampling, the form asked
+for and the derived seed; never the kind of engine or a URL. A key that the journal holds costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from factory.context.budget import Ledger
+from factory.context.limiter import Limiter
+from factory.context.refusals import Refusals
+from factory.context.replay import Replay
+from factory.context.stats import Stats, StepStats
+from factory.datasets_io.rows import storable
+from factory.engines.protocol import Completion, Constraint, Request, Sampling
+from factory.errors import RequestRefused
+from factory.journal import Journal
+from factory.prompts import Prompt
+from factory.records import Outcome, Provenance, Record, Rejected, derive_seed, derived_id, digest
+
+
+class NotYetKnown(Exception):
+    """While planning: the answer is not in the journal."""
+
+
+class Asker(Protocol):
+    """Whatever sends a request that the journal cannot answer."""
+
+    async def ask(self, request: Request) -> Completion:
+        """Send one request; raises as `Engine.complete` does."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A completion, and what a record's provenance needs to know of it."""
+
+    text: str
+    cut: bool
+    key: str
+    seed: int
+    prompt: str
+    prompt_hash: str
+
+
+class Forecast(msgspec.Struct, frozen=True, kw_only=True):
+    """What a loop will ask beyond the point up to which planning is exact.
+
+    Attributes:
+        step: Step of the recipe.
+        stage: Kind of request.
+        low: Fewest requests to expect.
+        high: Most requests to expect.
+        basis: What the range was estimated from.
+        prompt_chars: Characters of one such prompt; 0 where that is not known.
+        max_tokens: Most tokens of one such answer; 0 where that is not known.
+    """
+
+    step: str
+    stage: str
+    low: int
+    high: int
+    basis: str
+    prompt_chars: int = 0
+    max_tokens: int = 0
+
+
+class Session:
+    """What all steps of one run share.
+
+    Attributes:
+        asker: Sends requests; None while planning.
+        journal: Completions by key.
+        ledger: The budget.
+        stats: Counts by step.
+        model: Model identity, part of every key.
+        chat: Whether the model takes messages.
+        seed: The recipe's seed.
+        refusals: Requests that are known to be too long.
+        base: Folder of the recipe, which its paths are relative to.
+        limit: Rows asked for in a preview, or None.
+        touched: Keys that this session has used.
+        ended: Steps that stopped short: reason and sentence.
+        exact: Whether a plan rests on no assumption.
+        left: Outcomes of steps that were closed before they could yield them.
+        remembered: Records that no output holds but that lineage leads through.
+    """
+
+    def __init__(
+        self,
+        *,
+        asker: Asker | None,
+        journal: Journal,
+        ledger: Ledger,
+        stats: Stats,
+        model: str,
+        chat: bool,
+        seed: int,
+        refusals: Refusals,
+        max_in_flight: int,
+        base: Path,
+        limit: int | None = None,
+    ) -> None:
+        """Share these among the steps."""
+        self.asker = asker
+        self.journal = journal
+        self.ledger = ledger
+        self.stats = stats
+        self.model = model
+        self.chat = chat
+        self.refusals = refusals
+        self.seed = seed
+        self.base = base
+        self.limit = limit
+        self.max_in_flight = max_in_flight
+        self.limiter = Limiter(max_in_flight)
+        self.replay = Replay()
+        self.touched: set[str] = set()
+        self.remembered: dict[str, Record] = {}
+        self.ended: dict[str, tuple[str, str]] = {}
+        self.forecasts: list[Forecast] = []
+        self.exact = True
+        self.left: list[tuple[str, Rejected]] = []
+        self.flying: dict[str, asyncio.Future[Completion | None]] = {}
+
+
+class Context:
+    """One step's view of the run."""
+
+    def __init__(self, session: Session, step: str, method: str, position: int) -> None:
+        """Bind the session to the step of that name at that place in the recipe."""
+        self.session = session
+        self.step = step
+        self.method = method
+        self.position = position
+        self.streams: list[AsyncGenerator[Outcome, None]] = []
+
+    async def close(self) -> None:
+        """End the streams that the step has opened and, being closed itself, left open."""
+        for stream in self.streams:
+            await stream.aclose()
+
+    @property
+    def stats(self) -> StepStats:
+        """This step's counts."""
+        return self.session.stats[self.step]
+
+    @property
+    def base(self) -> Path:
+        """Folder of the recipe."""
+        return self.session.base
+
+    @property
+    def max_in_flight(self) -> int:
+        """Requests that the engine is given at once."""
+        return self.session.max_in_flight
+
+    @property
+    def planning(self) -> bool:
+        """Whether nothing may be asked and the run only finds out what would be."""
+        return self.session.asker is None
+
+    def lookahead(self, window: int) -> int:
+        """How many requests to have open at once: the window, or less in a preview."""
+        limit = self.session.limit
+        return window if limit is None else max(1, min(window, limit))
+
+    def note(self, sentence: str) -> None:
+        """Tell the user something about this step, once; it is shown and kept in the manifest."""
+        self.stats.note(sentence)
+
+    def end(self, reason: str, sentence: str) -> None:
+        """Say that the step stopped before it had done all that was asked of it, and why.
+
+        Args:
+            reason: `budget`, `stop_rule` or `short`; any of them ends the run with exit code 4.
+            sentence: For the user.
+        """
+        self.session.ended.setdefault(self.step, (reason, sentence))
+
+    def assume(self, sentence: str) -> None:
+        """While planning: say what the plan takes for granted; it is then not exact."""
+        self.session.exact = False
+        self.note(sentence)
+
+    def forecast(
+        self, stage: str, low: int, high: int, basis: str, *, prompt_chars: int = 0, max_tokens: int = 0
+    ) -> None:
+        """While planning: say what this step will ask beyond what can be known now; see `Forecast`."""
+        forecast = Forecast(
+            step=self.step,
+            stage=stage,
+            low=low,
+            high=high,
+            basis=basis,
+            prompt_chars=prompt_chars,
+            max_tokens=max_tokens,
+        )
+        self.session.forecasts.append(forecast)
+
+    def leave(self, outcome: Outcome) -> None:
+        """File an outcome that the step can no longer yield because it is being closed."""
+        if isinstance(outcome, Rejected):
+            self.session.left.append((self.step, outcome))
+
+    def remember(self, record: Record) -> None:
+        """Keep a record that later records descend from but that the step does not emit."""
+        self.session.remembered[record.id] = record
+
+    async def complete(
+        self,
+        prompt: Prompt,
+        values: dict[str, Any],
+        *,
+        draw: str,
+        sampling: Sampling,
+        attempt: int = 0,
+        constraint: Constraint | None = None,
+        stage: str = "",
+        priority: int = 0,
+    ) -> Answer:
+        """Answer a prompt from the journal or the model.
+
+        Args:
+            prompt: The prompt file.
+            values: Its inputs.
+            draw: What the seed is derived from besides the recipe's seed, step and attempt: the record's id,
+                or the name of the request in a loop.
+            sampling: How tokens are drawn.
+            attempt: Counts repeated tries for the same draw.
+            constraint: Form of the answer.
+            stage: Name under which the request is counted; the prompt's last name by default.
+            priority: Lower goes first when requests wait for the engine.
+
+        Raises:
+            RequestRefused: If this request cannot be answered, with the reason to reject its record by.
+        """
+        stage = stage or prompt.id.rsplit("/", 1)[-1]
+        seed = derive_seed(self.session.seed, self.step, draw, attempt)
+        rendered = prompt.render(values, chat=self.session.chat)
+        request = Request(
+            messages=rendered.messages, text=rendered.text, sampling=sampling, seed=seed, constraint=constraint
+        )
+        key = request_key(self.session.model, request)
+        completion = await self._answer(key, stage, request, priority)
+        if completion.finish_reason == "refused":
+            raise RequestRefused("refused", f"the server refused the request: {completion.detail}")
+        cut = completion.finish_reason == "length"
+        return Answer(completion.text, cut, key, seed, prompt.id, prompt.hash)
+
+    async def _answer(self, key: str, stage: str, request: Request, priority: int) -> Completion:
+        session, counts = self.session, self.stats.stage(stage)
+        session.touched.add(key)
+        known = session.journal.get(key)
+        if known is None:
+            session.refusals.check(key)
+            await session.replay.at_rest()
+            known = await self._flying(key) or session.journal.get(key)
+        if known is not None:
+            counts.reused += 1
+            session.replay.progress()
+        elif session.asker is None:
+            counts.missing += 1
+            counts.missing_chars += len(request.text or "") + sum(len(message.content) for message in request.messages)
+            counts.missing_max_tokens += request.sampling.max_tokens
+            raise NotYetKnown
+        else:
+            known = await self._ask(session.asker, key, stage, request, priority)
+            counts.asked += 1
+            counts.new_completion_tokens += known.completion_tokens
+        counts.prompt_tokens += known.prompt_tokens
+        counts.completion_tokens += known.completion_tokens
+        return known
+
+    async def _flying(self, key: str) -> Completion | None:
+        """The answer to the same request that somebody else is waiting for; None if there is none, or they give up."""
+        known = None
+        while known is None and key in self.session.flying:
+            known = await asyncio.shield(self.session.flying[key])
+        return known
+
+    async def _ask(self, asker: Asker, key: str, stage: str, request: Request, priority: int) -> Completion:
+        session = self.session
+        session.ledger.reserve()
+        flying: asyncio.Future[Completion | None] = asyncio.get_running_loop().create_future()
+        session.flying[key] = flying
+        try:
+            await session.limiter.acquire(priority - self.position)
+            session.ledger.start_clock()
+            self.stats.in_flight += 1
+            try:
+                completion = _storable(await asker.ask(request))
+            finally:
+                self.stats.in_flight -= 1
+                session.limiter.release()
+            session.journal.put(key, self.step, stage, request, completion)
+        except BaseException as error:
+            if isinstance(error, RequestRefused):
+                session.refusals.remember(key, error)
+            session.ledger.refund()
+            _fail(flying, error)
+            raise
+        finally:
+            del session.flying[key]
+        session.ledger.charge(completion.prompt_tokens, completion.completion_tokens)
+        flying.set_result(completion)
+        return completion
+
+    def derive(
+        self,
+        answer: Answer,
+        ordinal: int,
+        fields: dict[str, Any],
+        *,
+        parents: tuple[str, ...],
+        root: str | None = None,
+        also: tuple[str, ...] = (),
+        label: str = "",
+    ) -> Record:
+        """A record read from an answer.
+
+        Args:
+            answer: The answer it was read from.
+            ordinal: Its position in the answer, from 0.
+            fields: What it holds; what no file can hold (lone surrogates, huge numbers) is replaced.
+            parents: Ids of the records it was made from.
+            root: Id of the one source record it descends from, if there is exactly one.
+            also: Keys of further requests that took part.
+            label: Tells kinds of records of one step apart in the id.
+        """
+        provenance = Provenance(
+            step=self.step,
+            method=self.method,
+            parents=parents,
+            root=root,
+            prompt=answer.prompt,
+            prompt_hash=answer.prompt_hash,
+            model=self.session.model,
+            seed=answer.seed,
+            requests=(*also, answer.key),
+        )
+        name = derived_id(f"{self.step}/{label}" if label else self.step, answer.key, ordinal)
+        return Record(name, storable(fields), provenance)
+
+
+def _storable(completion: Completion) -> Completion:
+    """The completion, with lone surrogates, which no file can hold, replaced."""
+    if completion.text.isascii():
+        return completion
+    return msgspec.structs.replace(completion, text=completion.text.encode("utf-8", "replace").decode("utf-8"))
+
+
+def _fail(flying: asyncio.Future[Completion | None], error: BaseException) -> None:
+    if isinstance(error, asyncio.CancelledError):
+        flying.set_result(None)  # whoever else waits for this answer has to ask for it
+    else:
+        flying.set_exception(error)
+        flying.exception()  # mark as retrieved: usually nobody else is waiting
+
+
+def request_key(model: str, request: Request) -> str:
+    """Journal key of a request to a model: 20 hex digits."""
+    return digest("request", model, request)

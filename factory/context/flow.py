@@ -1,0 +1,201 @@
+"""Many requests at once, results in order.
+
+`each(ctx, records, work)` runs `work(record)` for many records together and yields what they came to,
+record by record, in the order in which the records came. At most a window of records is open, so
+memory is bounded and a straggler delays only what is behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+
+from factory.context.context import Context, NotYetKnown, Session
+from factory.errors import RequestRefused
+from factory.records import Outcome, Record, Rejected, Unknown, reject
+
+ALL_KEPT = "the plan assumes that every record not made yet is kept; each that is not means another request"
+Work = Callable[[Record], Awaitable[list[Outcome]]]
+_Item = tuple[Record, "asyncio.Task[list[Outcome]]"]
+
+
+def each(
+    ctx: Context,
+    records: AsyncIterator[Record],
+    work: Work,
+    *,
+    window: int,
+    accept: int | None = None,
+) -> AsyncGenerator[Outcome, None]:
+    """Run `work` over records, concurrently, and yield the outcomes in input order.
+
+    A refused request rejects its record with the reason. `accept` kept records end the step; what had
+    been read beyond is rejected with reason `surplus`. A spent budget ends it one window after the
+    first record that was refused for it: all that an uninterrupted run may have started is started
+    again on replay, so that both keep the same records.
+
+    Args:
+        ctx: The step's context.
+        records: What to work on.
+        work: Makes outcomes of one record; called concurrently.
+        window: Most records open at once.
+        accept: Kept records after which the step ends.
+    """
+    stream = _each(ctx, records, work, window, accept)
+    ctx.streams.append(stream)
+    return stream
+
+
+async def _each(
+    ctx: Context, records: AsyncIterator[Record], work: Work, window: int, accept: int | None
+) -> AsyncGenerator[Outcome, None]:
+    width = ctx.lookahead(window)
+    feeder = _Feeder(records, work, width)
+    kept = position = 0
+    ready: deque[Outcome] = deque()
+    try:
+        async for record, task in feeder:
+            position += 1
+            outcomes = await settle(ctx, record, task)
+            feeder.taken()
+            ready.extend(outcomes)
+            if accept is not None and any(isinstance(outcome, Unknown) for outcome in outcomes):
+                ctx.assume(ALL_KEPT)
+            while ready and (accept is None or kept < accept):
+                kept += isinstance(ready[0], Record | Unknown)
+                yield ready.popleft()
+            if accept is not None and kept >= accept:
+                return
+            if (sentence := _spent(outcomes)) is not None:
+                feeder.stop_at(position - 1 + width)
+                ctx.end("budget", sentence)
+            feeder.done_one()
+        if accept is not None and kept < accept and not ctx.planning:
+            ctx.end("short", f"{accept:,} records were asked for; the {position:,} that came in gave only {kept:,}.")
+    finally:
+        ready.extend(await feeder.close())
+        for outcome in ready:
+            ctx.leave(not_needed(ctx.session, ctx.step, outcome, accept) if isinstance(outcome, Record) else outcome)
+
+
+def surplus(record: Record, accept: int | None = None) -> Rejected:
+    """A record that was made before it was known that enough had been accepted."""
+    threshold = None if accept is None else float(accept)
+    return reject(record, "accept", "surplus", threshold=threshold, evidence="enough records were accepted before it")
+
+
+def not_needed(session: Session, step: str, record: Record, accept: int | None = None) -> Rejected:
+    """A record that reached a step which has ended: it has enough, or its budget is spent."""
+    reason, sentence = session.ended.get(step, ("", ""))
+    if reason == "budget":
+        return reject(record, "request", "budget_spent", evidence=sentence)
+    return surplus(record, accept)
+
+
+async def settle(ctx: Context, record: Record, task: Awaitable[list[Outcome]]) -> list[Outcome]:
+    """Outcomes of one record's work; refusals and unknown answers become outcomes too."""
+    try:
+        return await task
+    except RequestRefused as refused:
+        return [_refusal(record, refused)]
+    except NotYetKnown:
+        return [Unknown(record.id)]
+
+
+def _refusal(record: Record, refused: RequestRefused) -> Rejected:
+    return reject(
+        record, "request", refused.reason, score=refused.score, threshold=refused.threshold, evidence=str(refused)
+    )
+
+
+def _spent(outcomes: list[Outcome]) -> str | None:
+    """What a refusal for a spent budget said, if there is one."""
+    for outcome in outcomes:
+        if isinstance(outcome, Rejected) and outcome.verdict.reason == "budget_spent":
+            return outcome.verdict.evidence
+    return None
+
+
+class _Feeder:
+    """Starts work on records as places in the window become free, and hands the tasks out in order."""
+
+    def __init__(self, records: AsyncIterator[Record], work: Work, window: int) -> None:
+        self._records = records
+        self._work = work
+        self._places = asyncio.Semaphore(window)
+        self._queue: asyncio.Queue[_Item | None] = asyncio.Queue()
+        self._out: _Item | None = None
+        self._unstarted: Record | None = None
+        self._started = 0
+        self._stop_at: int | None = None
+        self._task = asyncio.create_task(self._feed())
+
+    async def _feed(self) -> None:
+        try:
+            await self._places.acquire()
+            async for record in self._records:
+                if self._over:
+                    self._unstarted = record
+                    break
+                self._queue.put_nowait((record, asyncio.ensure_future(self._work(record))))
+                self._started += 1
+                await self._places.acquire()
+                if self._over:
+                    break
+        finally:
+            self._queue.put_nowait(None)
+
+    @property
+    def _over(self) -> bool:
+        return self._stop_at is not None and self._started >= self._stop_at
+
+    def stop_at(self, count: int) -> None:
+        """Start nothing beyond that many records."""
+        if self._stop_at is None or count < self._stop_at:
+            self._stop_at = count
+
+    def __aiter__(self) -> _Feeder:
+        return self
+
+    async def __anext__(self) -> _Item:
+        if self._over and self._queue.empty() and not self._task.done():
+            self._task.cancel()
+        item = await self._queue.get()
+        if item is None:
+            if self._task.done() and not self._task.cancelled():
+                self._task.result()
+            raise StopAsyncIteration
+        self._out = item
+        return item
+
+    def taken(self) -> None:
+        """The outcomes of the record handed out last are known."""
+        self._out = None
+
+    def done_one(self) -> None:
+        """One record's outcomes have been dealt with; the next may start."""
+        self._places.release()
+
+    async def close(self) -> list[Outcome]:
+        """Cancel what is still running; returns what is known of every record not taken, else the record itself."""
+        self._task.cancel()
+        waiting = [] if self._out is None else [self._out]
+        while not self._queue.empty():
+            item = self._queue.get_nowait()
+            waiting += [] if item is None else [item]
+        for _, task in waiting:
+            task.cancel()
+        await asyncio.gather(self._task, *(task for _, task in waiting), return_exceptions=True)
+        left = [outcome for record, task in waiting for outcome in _known(record, task)]
+        return left if self._unstarted is None else [*left, self._unstarted]
+
+
+def _known(record: Record, task: asyncio.Task[list[Outcome]]) -> list[Outcome]:
+    """What finished work came to; the record itself where it was cancelled or failed."""
+    if task.cancelled():
+        return [record]
+    error = task.exception()
+    if error is None:
+        return task.result()
+    return [_refusal(record, error) if isinstance(error, RequestRefused) else record]

@@ -1,0 +1,255 @@
+"""Load a recipe: read, override, validate, and check what can be checked without a model.
+
+`load_recipe(Path("quickstart.yaml"), ["self_instruct.accept=100"])` gives a `Recipe`, or raises one
+`RecipeError` that holds every problem with its line and column.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from factory.errors import FactoryError, OptionError, Problem, RecipeError, UserError
+from factory.prompts import Prompt
+from factory.recipe import strict_yaml
+from factory.recipe.engine_check import check_engine
+from factory.recipe.override import Override, override
+from factory.recipe.pieces import Piece, pieces
+from factory.recipe.schema import Head, StepOptions
+from factory.recipe.suggest import did_you_mean
+from factory.recipe.validate import validate
+from factory.resources import recipes
+
+Path_ = tuple[str | int, ...]
+WINDOW_PER_SLOT = 4
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a recipe: its name, the piece that it runs, and the validated options."""
+
+    name: str
+    piece: Piece
+    module: ModuleType
+    options: StepOptions
+    place: Path_
+
+    def prompts(self, base: Path) -> list[Prompt]:
+        """Prompt files that this step renders."""
+        hook = getattr(self.module, "prompts", None)
+        return list(hook(self.options, base)) if hook else []
+
+    def files(self, base: Path) -> list[Path]:
+        """Files whose content decides what this step emits."""
+        hook = getattr(self.module, "files", None)
+        return list(hook(self.options, base)) if hook else []
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A valid recipe.
+
+    Attributes:
+        head: Everything but the steps.
+        steps: The steps in order; the first ones are sources.
+        base: Folder that relative paths start from.
+        file: The recipe file as named by the user.
+        text: The file, verbatim.
+    """
+
+    head: Head
+    steps: tuple[Step, ...]
+    base: Path
+    file: str
+    text: str
+
+    def remarks(self) -> list[str]:
+        """What is right but worth knowing: kept columns that get another name, a Hub model without revision."""
+        found: list[str] = []
+        for step in self.steps:
+            hook = getattr(step.module, "remarks", None)
+            found += hook(step.options, self.base) if hook else []
+        engine = self.head.engine
+        local = engine.kind in ("auto", "vllm", "transformers") and not engine.urls
+        if local and "/" in engine.model and not engine.model.startswith((".", "/", "~")) and engine.revision is None:
+            found.append(
+                f"engine.model: pin {engine.model} with 'revision:' so that its answers stay reusable when it is updated"
+            )
+        return found
+
+    def resolved(self) -> dict[str, Any]:
+        """The recipe with all defaults written out, as JSON-like data."""
+        steps = [
+            {step.piece.name: {**step.options.model_dump(mode="json", by_alias=True), "name": step.name}}
+            for step in self.steps
+        ]
+        return {**self.head.model_dump(mode="json"), "steps": steps}
+
+
+@dataclass
+class _Loading:
+    """Problems found so far, and what is needed to place them."""
+
+    file: str
+    document: strict_yaml.Document
+    problems: list[Problem] = field(default_factory=list)
+    overridden: list[Override] = field(default_factory=list)
+
+    def report(self, path: Path_, message: str, about_key: bool = False) -> None:
+        message = re.sub(r"\s*\n\s*", " ", message).removesuffix(".")
+        for setting in self.overridden:
+            made_by_it = path == setting.path[: len(path)] and not self.document.says(path)
+            if made_by_it or path[: len(setting.path)] == setting.path:
+                deeper = strict_yaml.dotted(path[len(setting.path) :])
+                self.problems.append(Problem(f"--set {setting.name}", 0, 0, deeper, message))
+                return
+        line, column = self.document.position(path, key=about_key)
+        self.problems.append(Problem(self.file, line, column, strict_yaml.dotted(path), message))
+
+    def override(self, data: dict[str, Any], arguments: Sequence[str]) -> None:
+        """Apply `--set` settings to the data."""
+        applied, refused = override(data, arguments, list(Head.model_fields))
+        self.problems += [Problem(f"--set {name}", 0, 0, "", message) for name, message in refused]
+        self.overridden = sorted(applied, key=lambda setting: -len(setting.path))  # the most specific one first
+
+
+def check(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Find every error of a recipe without loading a model, as `factory check` does.
+
+    Raises:
+        RecipeError: With every problem that was found.
+        UserError: If the file cannot be read.
+    """
+    return load_recipe(path, overrides)
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = (), *, check_files: bool = True) -> Recipe:
+    """Load and validate a recipe.
+
+    Args:
+        path: The recipe file.
+        overrides: `step.option=value` settings, validated like the file itself.
+        check_files: Whether to look at the files that options name, and at the model.
+
+    Raises:
+        RecipeError: With every problem that was found.
+        UserError: If the file cannot be read.
+    """
+    file, path = str(path), Path(path)
+    text = _read(path)
+    document, problems = strict_yaml.load(text, file)
+    if problems and not document.complete:
+        raise RecipeError(problems)
+    loading = _Loading(file, document, problems)
+    data = copy.deepcopy(document.data)
+    loading.override(data, overrides)
+    head = validate(Head, {key: value for key, value in data.items() if key != "steps"}, (), loading.report)
+    steps = _steps(loading, data, head)
+    base = path.resolve().parent
+    if check_files:
+        _check(loading, steps, base)
+        for place, message in check_engine(head.engine, base) if head is not None else ():
+            loading.report(place, message)
+    if loading.problems or head is None:
+        raise RecipeError(loading.problems)
+    return Recipe(head, tuple(step for step in steps if step is not None), base, file, text)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        hint = did_you_mean(str(path), recipes()) or "; 'factory init' writes one, 'factory ls' lists those that ship"
+        raise UserError(f"{path}: no such recipe{hint}.") from error
+    except IsADirectoryError as error:
+        raise UserError(f"{path}: is a folder; give the recipe file in it.") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8.") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}.") from error
+
+
+def _steps(loading: _Loading, data: dict[str, Any], head: Head | None) -> list[Step | None]:
+    """The steps in order, None for one with problems of its own."""
+    written = data.get("steps")
+    if not isinstance(written, list) or not written:
+        loading.report(("steps",), "expected a list of steps, each '- method: {options}'")
+        return []
+    steps = [_step(loading, index, item, head) for index, item in enumerate(written)]
+    taken = set()
+    for index, step in enumerate(steps):
+        if step is None:
+            continue
+        if step.name in taken:
+            loading.report(step.place, f"a step is called '{step.name}' already; tell them apart with 'name:'", True)
+        taken.add(step.name)
+        _check_order(loading, index, step)
+    return steps
+
+
+def _step(loading: _Loading, index: int, item: Any, head: Head | None) -> Step | None:
+    place: Path_ = ("steps", index)
+    if isinstance(item, str):
+        item = {item: {}}
+    if not isinstance(item, dict) or len(item) != 1:
+        keys = f", found the keys {', '.join(map(str, item))}: indent options below their method" if item else ""
+        example = "expected one method with its options, e.g. '- self_instruct: {accept: 100}'"
+        loading.report(place, example + (keys if isinstance(item, dict) else ""))
+        return None
+    kind = str(next(iter(item)))
+    piece = pieces().get(kind)
+    if piece is None:
+        hint = did_you_mean(kind, pieces()) or "; 'factory ls' lists them"
+        loading.report((*place, kind), f"no method, filter or source is called '{kind}'{hint}", True)
+        return None
+    try:
+        module = piece.module()
+    except UserError as error:
+        loading.report((*place, kind), str(error), True)
+        return None
+    options = validate(module.Options, item[kind], (*place, kind), loading.report)
+    if options is None:
+        return None
+    if head is not None and getattr(options, "window", 1) is None and "window" not in getattr(module, "NEUTRAL", ()):
+        options = options.model_copy(update={"window": WINDOW_PER_SLOT * head.engine.max_in_flight})
+    return Step(options.name or kind, piece, module, options, (*place, kind))
+
+
+def _check_order(loading: _Loading, index: int, step: Step) -> None:
+    is_source = step.piece.kind == "source"
+    if index == 0 and not is_source and getattr(step.module, "NEEDS_RECORDS", True):
+        sentence = f"'{step.piece.name}' needs records: put a source such as 'rows' or 'seeds' first"
+        loading.report(step.place, sentence, True)
+    if index > 0 and is_source:
+        loading.report(step.place, "a source can only be the first step", True)
+
+
+def _check(loading: _Loading, steps: list[Step | None], base: Path) -> None:
+    """What can be found without loading a model: prompts, files, columns."""
+    columns: set[str] | None = None
+    for step in steps:
+        if step is None:
+            columns = None
+            continue
+        errors, columns = _check_step(step, base, columns)
+        for error in errors:
+            below = error.option.split(".") if isinstance(error, OptionError) else []
+            loading.report((*step.place, *below), str(error))
+
+
+def _check_step(step: Step, base: Path, incoming: set[str] | None) -> tuple[list[FactoryError], set[str] | None]:
+    """What is wrong with a step's files and columns, and the columns that it gives if they are known."""
+    try:
+        step.prompts(base)
+        check = getattr(step.module, "check", None)
+        if check is not None and (errors := list(check(step.options, base))):
+            return errors, None
+        columns = getattr(step.module, "columns", None)
+        return [], columns(step.options, base, incoming) if columns is not None else None
+    except FactoryError as error:
+        return [error], None

@@ -1,0 +1,256 @@
+"""The command line: results on standard output, progress and errors on standard error.
+
+Every command is a thin layer over the Python function of the same name in `factory`.
+"""
+
+from __future__ import annotations
+
+import sys
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from factory import __version__
+from factory.errors import FactoryError, RecipeError
+
+app = typer.Typer(
+    name="factory",
+    help="Recipes in, datasets out. Begin with: factory init; factory run quickstart.yaml",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+RecipeArgument = Annotated[
+    Path, typer.Argument(metavar="RECIPE", help="Recipe file (YAML), or the name of a shipped one.")
+]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Run directory; runs/<recipe name> by default.")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="STEP.OPTION=VALUE", help="Override an option; repeatable.")
+]
+EngineOption = Annotated[str | None, typer.Option("--engine", metavar="KIND", help="Short for --set engine.kind=…")]
+ModelOption = Annotated[str | None, typer.Option("--model", metavar="NAME", help="Short for --set engine.model=…")]
+LimitOption = Annotated[
+    int | None, typer.Option("--limit", metavar="N", min=1, help="Preview: end after so many rows.")
+]
+DirArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Run directory.")]
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Recipes in, datasets out."""
+
+
+@app.command()
+def init(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Recipe to start from.")] = "quickstart",
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="File to write.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List the recipes that ship with the factory.")] = False,
+) -> None:
+    """Write a commented starter recipe."""
+    from factory import catalogue
+
+    if list_:
+        for entry in catalogue.ls():
+            if entry.kind == "recipe":
+                typer.echo(f"{entry.name:<20} {entry.summary}")
+        return
+    path = catalogue.init(name, out)
+    typer.echo(f"{path} written. Next: factory check {path}; factory run {path}")
+
+
+@app.command()
+def check(
+    recipe: RecipeArgument, set_: SetOption = None, engine: EngineOption = None, model: ModelOption = None
+) -> None:
+    """Find every error of a recipe, without loading a model."""
+    from factory.recipe import load_recipe
+
+    loaded = load_recipe(_recipe(recipe), _overrides(set_, engine, model))
+    for sentence in loaded.remarks():
+        typer.echo(f"note: {sentence}", err=True)
+    typer.echo(f"{recipe}: ok, {len(loaded.steps)} steps: {' -> '.join(step.name for step in loaded.steps)}")
+
+
+@app.command()
+def plan(
+    recipe: RecipeArgument,
+    out: OutOption = None,
+    set_: SetOption = None,
+    engine: EngineOption = None,
+    model: ModelOption = None,
+    limit: LimitOption = None,
+) -> None:
+    """Tell what a run would ask, reuse and drop."""
+    from factory.planner import plan as make_plan
+    from factory.terminal import plan_text
+
+    overrides = _overrides(set_, engine, model)
+    typer.echo(plan_text(make_plan(_recipe(recipe), out, overrides=overrides, limit=limit)))
+
+
+@app.command()
+def run(
+    recipe: RecipeArgument,
+    out: OutOption = None,
+    set_: SetOption = None,
+    engine: EngineOption = None,
+    model: ModelOption = None,
+    limit: LimitOption = None,
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="Go on in a directory of another recipe.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Run a recipe, or go on where it ended before."""
+    from factory.runner import run as run_recipe
+    from factory.terminal import result_text
+
+    overrides = _overrides(set_, engine, model)
+    result = run_recipe(
+        _recipe(recipe), out, overrides=overrides, limit=limit, accept_changes=accept_changes, progress=not quiet
+    )
+    typer.echo(result_text(result, preview=limit is not None), err=result.status == "interrupted")
+    raise typer.Exit(result.exit_code)
+
+
+@app.command()
+def show(
+    directory: DirArgument,
+    samples: Annotated[int, typer.Option("--samples", metavar="N", min=0, help="Records to show.")] = 3,
+) -> None:
+    """Show funnel, tokens, time and sample records of a run."""
+    from factory.inspection import show as read
+    from factory.terminal import shown_text
+
+    typer.echo(shown_text(read(directory, samples)))
+
+
+@app.command()
+def why(
+    directory: DirArgument,
+    record_id: Annotated[str, typer.Argument(metavar="ID", help="Record id, or its beginning.")],
+    full: Annotated[bool, typer.Option("--full", help="Whole prompts and completions, of ancestors too.")] = False,
+) -> None:
+    """Tell how a record came to be, or why it was rejected."""
+    from factory.inspection import why as tell
+    from factory.terminal import story_text
+
+    typer.echo(story_text(tell(directory, record_id), full=full))
+
+
+@app.command()
+def ls() -> None:
+    """List sources, methods, filters, engines and recipes."""
+    from factory.catalogue import ls as entries
+    from factory.terminal import catalogue_text
+
+    typer.echo(catalogue_text(entries()))
+
+
+@app.command()
+def export(
+    directory: DirArgument,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write.")],
+    format_: Annotated[
+        str, typer.Option("--format", metavar="NAME", help="messages, prompt-completion or alpaca.")
+    ] = "messages",
+    validation: Annotated[
+        float, typer.Option("--validation", metavar="SHARE", help="Share of families held out, in [0, 1).")
+    ] = 0.0,
+    templates: Annotated[str, typer.Option("--templates", metavar="NAME", help="plain or self-instruct.")] = "plain",
+    instruction: Annotated[
+        str, typer.Option("--instruction", metavar="COLUMN", help="Column of the instruction.")
+    ] = "instruction",
+    input_: Annotated[str, typer.Option("--input", metavar="COLUMN", help="Column of the input.")] = "input",
+    output: Annotated[str, typer.Option("--output", metavar="COLUMN", help="Column of the answer.")] = "output",
+) -> None:
+    """Write the dataset in a fine-tuning format.
+
+    With --validation, rows of one family never end up in both files.
+    """
+    from factory.export import export as write
+
+    done = write(
+        directory,
+        out,
+        format=format_,
+        validation=validation,
+        templates=templates,
+        instruction=instruction,
+        input=input_,
+        output=output,
+    )
+    for path in done.files:
+        typer.echo(f"{path}: {done.rows[path.stem]:,} rows")
+    for name in done.rows:
+        if not done.rows[name]:
+            typer.echo(f"{name}: no rows, no file written")
+    for reason, count in done.left_out.items():
+        typer.echo(f"left out: {count:,} ({reason})")
+
+
+def _recipe(given: Path) -> Path:
+    """The file, or the shipped recipe of that name."""
+    from factory.resources import recipes, resource
+
+    if given.exists():
+        return given
+    if str(given) in recipes():
+        return recipes()[str(given)]
+    return resource(str(given)) or given if str(given).startswith("recipes/") else given
+
+
+def _overrides(set_: list[str] | None, engine: str | None, model: str | None) -> list[str]:
+    extra = [f"engine.kind={engine}"] if engine is not None else []
+    if model is not None:
+        quoted = model.replace("'", "''")
+        extra.append(f"engine.model='{quoted}'")
+    return [*(set_ or []), *extra]
+
+
+def _clash() -> str | None:
+    """A sentence if factory_boy, which also installs a package called `factory`, is in this environment."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        version("factory_boy")
+    except PackageNotFoundError:
+        return None
+    return (
+        "warning: factory_boy is installed here too, and both packages are imported as 'factory': whichever was "
+        "installed last wins. Keep them in separate environments."
+    )
+
+
+def main() -> None:
+    """Run a command; errors of the user print one sentence, bugs a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a model may write what the terminal cannot show
+    if (sentence := _clash()) is not None:
+        typer.echo(sentence, err=True)
+    try:
+        app()
+    except FactoryError as error:
+        typer.echo(str(error) if isinstance(error, RecipeError) else f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Exports: fine-tuning formats. One file a format; found by name."""

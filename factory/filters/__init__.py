@@ -1,0 +1,1 @@
+"""Filters: what judges. One file a filter; found by name."""

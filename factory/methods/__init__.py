@@ -1,0 +1,1 @@
+"""Methods: what generates. One file (or package) a method; found by name."""

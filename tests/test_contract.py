@@ -1,0 +1,309 @@
+"""What every piece owes: found, documented, a recipe that loads, the same bytes for the same seed, and no harm from a kill.
+
+A new method is held to all of this without a line being added here.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import json
+import subprocess
+import sys
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from pydantic import BaseModel
+
+import factory
+from factory.engines.protocol import Request
+from factory.export import formats
+from factory.prompts import load_prompt
+from factory.recipe import Step, load_recipe
+from factory.recipe.pieces import KINDS, Piece, pieces
+from factory.recipe.schema import StepOptions
+from factory.resources import recipes, resource
+
+from .driver import in_subprocess, workplace
+from .small_runs import Model, answer, committed, data, text_of
+
+ROOT = Path(__file__).resolve().parent.parent
+ROWS = 8
+PIECES = list(pieces().values())
+METHODS = [piece for piece in PIECES if piece.kind == "method"]
+HOOKS = {
+    "check": ["options", "base"],
+    "prompts": ["options", "base"],
+    "files": ["options", "base"],
+    "columns": ["options", "base", "incoming"],
+    "remarks": ["options", "base"],
+}
+each_piece = pytest.mark.parametrize("piece", PIECES, ids=lambda piece: piece.name)
+each_method = pytest.mark.parametrize("method", METHODS, ids=lambda piece: piece.name)
+
+
+def steps_of(name: str) -> list[tuple[str, Step]]:
+    """Every step of that method in a shipped recipe, with the recipe's name."""
+    found = []
+    for recipe_name, path in recipes().items():
+        found += [(recipe_name, step) for step in load_recipe(path).steps if step.piece.name == name]
+    return found
+
+
+def test_every_file_in_the_folders_of_pieces_is_one() -> None:
+    for kind, folder in KINDS.items():
+        files = {path.stem for path in (ROOT / "factory" / folder).iterdir() if not path.name.startswith("_")}
+        assert files == {piece.name for piece in PIECES if piece.kind == kind and piece.entry_point is None}
+
+
+@each_piece
+def test_a_piece_says_what_it_does_with_an_example(piece: Piece) -> None:
+    text = piece.module().__doc__ or ""
+    assert piece.summary == text.splitlines()[0]
+    assert 20 <= len(piece.summary) <= 110
+    assert piece.summary.endswith(".")
+    assert "{" in text or "`" in text, "an input and an output belong here"
+
+
+@each_piece
+def test_a_piece_has_options_and_says_what_each_of_them_does(piece: Piece) -> None:
+    options = piece.module().Options
+    assert issubclass(options, StepOptions)
+    assert options.model_config["extra"] == "forbid"
+    text = inspect.getdoc(options) or ""
+    own = [name for name in options.model_fields if name not in StepOptions.model_fields]
+    assert own
+    for name in own:
+        assert f"\n    {name}: " in text, f"Options of {piece.name} do not say what '{name}' does"
+
+
+@each_piece
+def test_the_hooks_of_a_piece_are_called_as_they_are_written(piece: Piece) -> None:
+    module: ModuleType = piece.module()
+    assert inspect.isasyncgenfunction(module.run)
+    assert list(inspect.signature(module.run).parameters) == ["records", "ctx", "options"]
+    for name, parameters in HOOKS.items():
+        hook = getattr(module, name, None)
+        assert hook is None or list(inspect.signature(hook).parameters) == parameters
+    assert set(getattr(module, "NEUTRAL", ())) <= set(module.Options.model_fields)
+
+
+@each_piece
+def test_no_prompt_text_is_hidden_in_options(piece: Piece) -> None:
+    assert not [name for name in piece.module().Options.model_fields if "template" in name or name.endswith("_text")]
+
+
+@each_method
+def test_a_method_has_a_recipe_of_its_name(method: Piece) -> None:
+    assert method.name in recipes()
+    assert method.name in {name for name, _ in steps_of(method.name)}
+
+
+def choices(model: type[BaseModel]) -> dict[str, list[object]]:
+    """Options with few values: true or false, or one of several words."""
+    found: dict[str, list[object]] = {}
+    for name, field in model.model_fields.items():
+        if field.annotation is bool:
+            found[name] = [False, True]
+        elif typing.get_origin(field.annotation) is typing.Literal:
+            found[name] = list(typing.get_args(field.annotation))
+    return found
+
+
+@each_method
+def test_every_prompt_of_a_method_loads_and_is_used_by_some_options(method: Piece) -> None:
+    folder = resource(f"prompts/{method.name}")
+    assert folder is not None
+    shipped = sorted(folder.glob("*.jinja"))
+    assert shipped
+    used: set[Path] = set()
+    for _, step in steps_of(method.name):
+        several = choices(type(step.options))
+        for values in itertools.product(*several.values()):
+            options = step.options.model_copy(update=dict(zip(several, values, strict=True)))
+            used |= {prompt.path for prompt in step.module.prompts(options, ROOT)}
+    assert used == set(shipped)
+    for path in shipped:
+        header = load_prompt(path).header
+        assert header.source
+        assert header.fidelity, f"{path} does not say how near it is to its source"
+
+
+@pytest.mark.parametrize("name", [path.stem for path in (ROOT / "prompts" / "finetune").glob("*.jinja")])
+def test_prompts_of_exports_load(name: str) -> None:
+    assert load_prompt(ROOT / "prompts" / "finetune" / f"{name}.jinja").header.inputs
+
+
+@pytest.mark.parametrize("name", formats())
+def test_every_export_converts_and_is_documented(name: str) -> None:
+    module = __import__(f"factory.exports.{name.replace('-', '_')}", fromlist=["convert"])
+    assert module.__doc__.strip()
+    assert list(inspect.signature(module.convert).parameters) == ["pair"]
+    assert name in (ROOT / "factory" / "cli.py").read_text()
+
+
+# --- runs ---------------------------------------------------------------------------------------------
+
+
+def reply(request: Request) -> str:
+    """What the fake model writes, also in the form of the prompts that ask for several things in one answer."""
+    text = text_of(request)
+    if "Instruction:" not in text.split("###")[-1]:
+        return answer(request)
+    tasks = [answer(request.__class__(text=f"numbered list {number}", seed=request.seed)) for number in range(2)]
+    return "\n".join(
+        f" {task.splitlines()[0][3:]}\n{n}. Input:\n<noinput>\n{n}. Output:\nIt is {task[3:20]}.\n###\n{n + 1}. Instruction:"
+        for n, task in enumerate(tasks, 4)
+    )
+
+
+@pytest.mark.parametrize("name", list(recipes()))
+def test_the_same_seed_gives_the_same_bytes_whatever_is_answered_first(name: str, tmp_path: Path) -> None:
+    results = [
+        factory.run(recipes()[name], tmp_path / out, engine=Model(reply, most_s=most), limit=ROWS, progress=False)
+        for out, most in (("one", 0.0), ("two", 0.004))
+    ]
+    assert [result.rows for result in results] == [ROWS, ROWS]
+    assert data(tmp_path / "one") == data(tmp_path / "two")
+    other = factory.run(
+        recipes()[name], tmp_path / "other", overrides=["seed=43"], engine=Model(reply), limit=ROWS, progress=False
+    )
+    assert other.rows == ROWS
+    assert data(tmp_path / "other") != data(tmp_path / "one")
+
+
+class Crashing:
+    """A process that runs recipes in children that die; see `crash_driver`."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, str(Path(__file__).parent / "crash_driver.py")]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def run(self, **command: object) -> int:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(command) + "\n")
+        self._process.stdin.flush()
+        self._process.stdout.readline()
+        return int(json.loads(self._process.stdout.readline())["code"])
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def crashing() -> Iterator[Crashing]:
+    driver = Crashing()
+    yield driver
+    driver.close()
+
+
+@each_method
+def test_a_kill_costs_nothing_but_what_was_in_flight(method: Piece, tmp_path: Path, crashing: Crashing) -> None:
+    out, whole, log = tmp_path / "out", tmp_path / "whole", tmp_path / "asked.log"
+    command = {"recipe": str(recipes()[method.name]), "log": str(log), "options": {"limit": 60}, "latency_s": 0.4}
+    assert crashing.run(**command, out=str(whole)) == 0
+    log.unlink()
+    assert [crashing.run(**command, out=str(out), kill_after_s=seconds) for seconds in (0.25, 0.35)] == [-9, -9]
+    known = committed(out)
+    before = len(log.read_text().splitlines())
+    assert crashing.run(**command, out=str(out)) == 0
+    asked_again = {line.split()[1] for line in log.read_text().splitlines()[before:]}
+    assert not asked_again & known
+    assert data(out) == data(whole)
+
+
+# --- pieces of others ---------------------------------------------------------------------------------
+
+SHOUT = '''"""Every text in capitals.
+
+`{"text": "hi"}` becomes `{"text": "HI"}`.
+"""
+from factory.recipe.schema import StepOptions
+
+
+class Options(StepOptions):
+    """Options.
+
+    Attributes:
+        field: Column.
+    """
+
+    field: str
+
+
+async def run(records, ctx, options):
+    async for record in records:
+        fields = {**record.fields, options.field: record.fields[options.field].upper()}
+        yield type(record)(record.id, fields, record.provenance)
+'''
+
+
+def another_package(folder: Path, **entry_points: str) -> str:
+    """A distribution with those entry points in `factory.pieces`; returns its place on the path."""
+    site = folder / "site"
+    metadata = site / "shouting-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: shouting\nVersion: 1.0\n")
+    lines = "".join(f"{name} = {value}\n" for name, value in entry_points.items())
+    (metadata / "entry_points.txt").write_text(f"[factory.pieces]\n{lines}")
+    (site / "shouting.py").write_text(SHOUT)
+    return str(site)
+
+
+def test_a_method_of_another_package_is_found_and_runs(tmp_path: Path) -> None:
+    site = another_package(tmp_path, shout="shouting")
+    folder = workplace(tmp_path)
+    with (folder / "demo.yaml").open("a") as recipe:
+        recipe.write("  - shout: {field: text}\n")
+    assert "method  shout          Every text in capitals." in in_subprocess(folder, "ls", PYTHONPATH=site).out
+    done = in_subprocess(folder, "run", "demo.yaml", "--limit", "1", PYTHONPATH=site)
+    assert done.code == 0, done.err
+    assert "text: TICKET 0: MY ORDER NEVER CAME." in done.out
+    done = in_subprocess(folder, "check", "demo.yaml", "--set", "shout.feild=x", PYTHONPATH=site)
+    assert done.err == "--set shout.feild: unknown key (did you mean 'field'?)\n"
+    assert "no method, filter or source is called 'shout'" in in_subprocess(folder, "check", "demo.yaml").err
+
+
+def test_a_broken_piece_of_another_package_spoils_only_the_recipes_that_name_it(tmp_path: Path) -> None:
+    site = another_package(tmp_path, broken="no_such_module", empty="json", prompt="shouting")
+    folder = workplace(tmp_path)
+    assert in_subprocess(folder, "check", "demo.yaml", PYTHONPATH=site).code == 0
+    listed = in_subprocess(folder, "ls", PYTHONPATH=site)
+    assert listed.code == 0, listed.err
+    assert "method  self_instruct" in listed.out
+    assert "broken" in listed.out
+    for name, said in (
+        ("broken", "does not load: No module named 'no_such_module'"),
+        ("empty", "lacks Options and run"),
+    ):
+        (folder / "bad.yaml").write_text((folder / "demo.yaml").read_text() + f"  - {name}\n")
+        done = in_subprocess(folder, "check", "bad.yaml", PYTHONPATH=site)
+        assert done.code == 2
+        assert f"steps[2].{name}: entry point factory.pieces:{name}" in done.err
+        assert said in done.err
+
+
+# --- layers -------------------------------------------------------------------------------------------
+
+
+def test_a_module_imports_only_from_layers_below_it(tmp_path: Path) -> None:
+    script = Path(sys.executable).with_name("lint-imports")
+    if not script.exists() or "[tool.importlinter]" not in (ROOT / "pyproject.toml").read_text():
+        pytest.skip("import-linter is not installed or has no contract")
+    command = [str(script), "--no-cache"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_no_piece_is_forgotten_in_the_contract_of_layers() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    if "[tool.importlinter]" not in text:
+        pytest.skip("import-linter has no contract")
+    for piece in PIECES:
+        assert f'"{piece.module_name}"' in text

@@ -1,0 +1,288 @@
+"""Fine-tuning files: the right text in the right layout, and splits that do not leak."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from factory.datasets_io.pairs import Pair
+from factory.engines.scripted import ScriptedEngine
+from factory.errors import UserError
+from factory.export import Exported, export, formats
+from factory.exports import alpaca, messages, prompt_completion
+from factory.runner import run
+
+from .driver import workplace, write_rows
+
+PAIR = Pair("Add the numbers.", "2, 3", "5")
+
+
+def made(folder: Path, rows: list[dict[str, object]], *, name: str = "run") -> Path:
+    """A run directory whose rows have instruction, input and output."""
+    workplace(folder)
+    write_rows(folder / "rows.jsonl", rows)
+    (folder / "prompt.jinja").write_text("---\ninputs: [instruction]\n---\n=== user ===\n{{ instruction }}\n")
+    recipe = folder / "demo.yaml"
+    recipe.write_text(recipe.read_text().replace("output: summary", "output: output"))
+    numbers = iter(range(10_000))
+    run(recipe, folder / name, engine=ScriptedEngine(lambda request: f"Answer {next(numbers)}."), progress=False)
+    return folder / name
+
+
+def lines(done: Exported) -> dict[str, list[dict[str, Any]]]:
+    return {path.stem: [json.loads(line) for line in path.read_text().splitlines()] for path in done.files}
+
+
+def questions(rows: list[dict[str, Any]]) -> set[str]:
+    return {row["messages"][0]["content"] for row in rows}
+
+
+@pytest.fixture(scope="module")
+def hundred(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rows: list[dict[str, object]] = [
+        {"instruction": f"Task {n}.", "input": "" if n % 2 else f"Text: {n}"} for n in range(100)
+    ]
+    return made(tmp_path_factory.mktemp("hundred"), rows)
+
+
+def test_there_are_three_formats() -> None:
+    assert formats() == ["alpaca", "messages", "prompt-completion"]
+
+
+def test_each_format_writes_a_pair_as_its_readers_expect() -> None:
+    question = "Add the numbers.\n\n2, 3"
+    assert messages.convert(PAIR) == {
+        "messages": [{"role": "user", "content": question}, {"role": "assistant", "content": "5"}]
+    }
+    assert alpaca.convert(PAIR) == {"instruction": "Add the numbers.", "input": "2, 3", "output": "5"}
+    assert prompt_completion.convert(PAIR) == {"prompt": f"{question}\n\n", "completion": "5"}
+    system = Pair("Hi.", "", "Hello.", "Be kind.")
+    assert messages.convert(system)["messages"][0] == {"role": "system", "content": "Be kind."}  # type: ignore[index]
+    assert messages.convert(system)["messages"][1]["content"] == "Hi."  # type: ignore[index]
+    assert alpaca.convert(system)["system"] == "Be kind."
+
+
+def layouts(input_text: str) -> set[str]:
+    found = set()
+    for number in range(400):
+        instruction = f"Do thing {number:03}."
+        row = prompt_completion.convert_varied(Pair(instruction, input_text, "Out"))
+        prompt = str(row["prompt"])
+        assert row["completion"] == ("Out" if prompt.endswith("\n") else " Out")
+        found.add(prompt.replace(instruction, "<instruction>").replace(input_text or "\0", "<input>"))
+    return found
+
+
+def test_all_layouts_of_self_instruct_are_reached() -> None:
+    assert layouts("some words") == {
+        "<instruction>\nInput: <input>\nOutput:",
+        "<instruction>\n\nInput: <input>\n\nOutput:",
+        "Task: <instruction>\nInput: <input>\nOutput:",
+        "Task: <instruction>\n\nInput: <input>\n\nOutput:",
+        "<instruction>\n\n<input>\n\nOutput:",
+        "Task: <instruction>\n\n<input>\n",
+        "<instruction>\n<input>\n",
+    }
+    assert (
+        layouts("")
+        == layouts(" \n")
+        == {
+            "<instruction>\nOutput:",
+            "<instruction>\n\nOutput:",
+            "Task: <instruction>\nOutput:",
+            "Task: <instruction>\n\nOutput:",
+            "<instruction>\n\n",
+            "<instruction>\n",
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "stripped"),
+    [
+        ("Review: Good soup.", "Good soup."),
+        ("Text:\n\nOne.\n\nTwo.", "One.\nTwo."),
+        ("Short story: Once.", "Once."),
+        ("http://a.example/b: it", "http://a.example/b: it"),
+        ("https://a.example", "https://a.example"),
+        ("12:30", "12:30"),
+        ("Meet at 12:30 in Rome", "Meet at 12:30 in Rome"),
+        ("Question: a\nContext: b", "Question: a\nContext: b"),
+        ("Dear all,\n\nNote: come.", "Dear all,\n\nNote: come."),
+        ("Text:", "Text:"),
+        ("", ""),
+    ],
+)
+def test_a_single_leading_field_name_is_cut_and_nothing_else(text: str, stripped: str) -> None:
+    assert prompt_completion.strip_field_name(text) == stripped
+
+
+def test_half_of_the_field_names_stay() -> None:
+    kept = sum(
+        "Text:" in str(prompt_completion.convert_varied(Pair(f"Do {n}.", "Text: words", "x"))["prompt"])
+        for n in range(400)
+    )
+    assert 150 < kept < 250
+
+
+def test_values_are_not_taken_for_templates() -> None:
+    pair = Pair("Explain {{ layout }}.", "{% if x %}", "{{ instruction }}")
+    row = prompt_completion.convert_varied(pair)
+    assert "Explain {{ layout }}." in str(row["prompt"])
+    assert str(row["completion"]).strip() == "{{ instruction }}"
+
+
+def test_a_split_takes_about_its_share_and_the_same_rows_each_time(hundred: Path, tmp_path: Path) -> None:
+    done = export(hundred, tmp_path / "one", validation=0.3)
+    assert done.rows["train"] + done.rows["validation"] == 100
+    assert 15 <= done.rows["validation"] <= 45
+    assert lines(done) == lines(export(hundred, tmp_path / "two", validation=0.3))
+    larger = export(hundred, tmp_path / "three", validation=0.5)
+    assert questions(lines(done)["validation"]) < questions(lines(larger)["validation"])
+
+
+def test_a_row_keeps_its_split_when_rows_are_added(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [{"instruction": f"Task {n}."} for n in range(60)]
+    few = lines(export(made(tmp_path, rows[:30], name="few"), tmp_path / "a", validation=0.4))
+    many = lines(export(made(tmp_path, rows[::-1], name="many"), tmp_path / "b", validation=0.4))
+    for split in ("train", "validation"):
+        assert questions(few[split]) <= questions(many[split])
+
+
+def test_rows_with_the_same_question_stay_together(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [{"instruction": f"Task {n % 20}.", "n": n} for n in range(100)]
+    parts = lines(export(made(tmp_path, rows), tmp_path / "out", validation=0.4))
+    assert len(parts["train"]) + len(parts["validation"]) == 100
+    assert not questions(parts["train"]) & questions(parts["validation"])
+
+
+def test_rows_without_one_root_go_by_their_instruction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        {
+            "instruction": f"Task {n // 3}" + (" " if n % 2 else ""),
+            "input": str(n),
+            "output": "o",
+            "provenance": {"root": None},
+        }
+        for n in range(90)
+    ]
+    monkeypatch.setattr("factory.export.read_shards", lambda folder: iter(rows))
+    monkeypatch.setattr("factory.export._check_columns", lambda *arguments: None)
+    directory = made(tmp_path, [{"instruction": "x"}])
+    parts = lines(export(directory, tmp_path / "out", format="alpaca", validation=0.4))
+    split = {name: {row["instruction"].strip() for row in part} for name, part in parts.items()}
+    assert split["train"] | split["validation"] == {f"Task {n}" for n in range(30)}
+    assert not split["train"] & split["validation"]
+
+
+@given(st.data())
+def test_families_never_straddle_whatever_ties_them_together(data: st.DataObject) -> None:
+    from factory.export import _Families, _Row
+
+    roots, asked = st.sampled_from("abcdefgh"), st.sampled_from("123456")
+    drawn = data.draw(st.lists(st.tuples(roots, asked), max_size=30))
+    rows = [_Row(Pair(instruction, "", "o"), root) for root, instruction in drawn]
+    families = _Families(rows)
+    shares = [families.share(row) for row in rows]
+    for row, share in zip(rows, shares, strict=True):
+        for other, other_share in zip(rows, shares, strict=True):
+            if row.root == other.root or row.pair.instruction == other.pair.instruction:
+                assert share == other_share
+    assert shares[::-1] == [_Families(rows[::-1]).share(row) for row in rows[::-1]]
+
+
+def test_duplicates_and_empty_answers_are_left_out_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = made(tmp_path, [{"instruction": "x"}])
+    row = {"instruction": "a", "output": "b", "provenance": {"root": "r"}}
+    rows = [row, dict(row), {**row, "output": " "}, {**row, "output": None}]
+    monkeypatch.setattr("factory.export.read_shards", lambda folder: iter(rows))
+    done = export(directory, tmp_path / "out")
+    assert done.rows == {"train": 1}
+    assert done.left_out == {"exact duplicate": 1, "empty output": 2}
+
+
+def test_values_that_are_no_text_are_written_as_json(tmp_path: Path) -> None:
+    directory = made(tmp_path, [{"instruction": "a", "n": 3, "tags": ["x", "ü"]}])
+    rows = lines(export(directory, tmp_path / "out", format="alpaca", instruction="n", input="tags"))
+    assert rows["train"] == [{"instruction": "3", "input": '["x", "ü"]', "output": "Answer 0."}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"format": "message"}, "no format is called 'message' (did you mean 'messages'?); there are alpaca, messages"),
+        ({"format": "sharegpt"}, "format: no format is called 'sharegpt'; there are"),
+        ({"validation": 1.0}, "validation: expected a share in [0, 1), found 1.0."),
+        ({"validation": -0.1}, "validation: expected a share in [0, 1), found -0.1."),
+        ({"validation": float("nan")}, "validation: expected a share in [0, 1), found nan."),
+        ({"templates": "self-instruct"}, "templates: 'self-instruct' goes with --format prompt-completion."),
+        ({"templates": "own"}, "templates: expected one of plain, self-instruct, found 'own'."),
+        (
+            {"output": "outptu"},
+            "no column 'outptu' (did you mean 'output'?); name one with --output, there are instruc",
+        ),
+        ({"instruction": "x"}, "no column 'x'; name one with --instruction"),
+        ({"input": "inptu"}, "no column 'inptu' (did you mean 'input'?); name one with --input"),
+        ({"output": "provenance"}, "no column 'provenance'; name one with --output"),
+    ],
+)
+def test_what_cannot_be_exported_leaves_no_trace(
+    hundred: Path, tmp_path: Path, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        export(hundred, tmp_path / "out", **arguments)
+    assert message in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_older_export_is_replaced_as_a_whole_or_not_at_all(
+    hundred: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    export(hundred, out, validation=0.2)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    with pytest.raises(UserError, match=r"validation.jsonl: belongs to another export"):
+        export(hundred, out)
+
+    row = {"instruction": "a", "output": "b", "provenance": {"root": "r"}}
+    passes = iter([False, True])
+
+    def failing(folder: Path) -> Iterator[dict[str, Any]]:
+        yield row
+        if next(passes):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("factory.export.read_shards", failing)
+    with pytest.raises(UserError, match=r"cannot be written \(No space left on device\)"):
+        export(hundred, out, validation=0.2)
+    assert {path.name: path.read_bytes() for path in out.iterdir() if path.suffix == ".jsonl"} == before
+
+
+def test_a_split_without_rows_gets_no_file(tmp_path: Path) -> None:
+    directory = made(tmp_path, [{"instruction": "a"}])
+    done = export(directory, tmp_path / "out", validation=0.0001)
+    assert done.rows == {"train": 1, "validation": 0}
+    assert [path.name for path in done.files] == ["train.jsonl"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["train.jsonl"]
+
+
+def test_the_run_directory_and_the_exported_files_load_with_datasets(
+    hundred: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    datasets = pytest.importorskip("datasets")
+    rows = datasets.load_dataset(str(hundred), split="train", cache_dir=str(tmp_path / "cache"))
+    assert rows.num_rows == 100
+    assert rows.column_names == ["instruction", "input", "output", "record_id", "provenance"]
+    assert rows[0]["instruction"] == "Task 0."
+    assert rows[0]["provenance"]["step"] == "prompt"
+    for format_ in formats():
+        done = export(hundred, tmp_path / format_, format=format_, validation=0.3)
+        loaded = datasets.load_dataset(str(tmp_path / format_), cache_dir=str(tmp_path / "cache"))
+        assert {name: part.num_rows for name, part in loaded.items()} == done.rows

@@ -1,0 +1,196 @@
+"""Measures what the README claims; every ratio is taken within one process, in A/B/A order.
+
+scripts/bench cli      start-up of the command line
+scripts/bench runner   requests/s of the runner alone, one core, scripted engine, journal on; then its replay
+scripts/bench prompt   tokens/s of a `prompt` step over raw vLLM on the same requests
+scripts/bench novelty FILE.jsonl   ms to find the nearest of a pool of texts (column `instruction`)
+scripts/bench loop     tokens/s of the Self-Instruct loop over raw vLLM on the same requests
+
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+IN_FLIGHT = 64
+
+
+def load() -> str:
+    return f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+
+
+def bench_cli() -> None:
+    python = [sys.executable, "-m", "factory.cli"]
+    for arguments in (["--help"], ["check", str(ROOT / "recipes" / "quickstart.yaml")]):
+        times = []
+        for _ in range(7):
+            began = time.perf_counter()
+            subprocess.run([*python, *arguments], check=True, capture_output=True)
+            times.append(time.perf_counter() - began)
+        print(f"factory {arguments[0]}: median {statistics.median(times):.2f} s, best {min(times):.2f} s ({load()})")
+
+
+def _prompt_recipe(folder: Path, rows: int, max_tokens: int, model: str, kind: str) -> Path:
+    tasks = [json.loads(line) for line in (ROOT / "seeds" / "self_instruct.jsonl").read_text().splitlines()]
+    with (folder / "rows.jsonl").open("w") as out:
+        for index in range(rows):
+            task = tasks[index % len(tasks)]
+            out.write(
+                json.dumps({"n": index, "instruction": f"{task['instruction']} (variant {index // len(tasks)})"}) + "\n"
+            )
+    (folder / "script.json").write_text('{"answers": ["An answer of some eight words, number {hash}."]}')
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(
+        f"name: bench\nengine: {{kind: {kind}, model: {model}, max_in_flight: {IN_FLIGHT}, script: script.json}}\n"
+        "steps:\n  - rows: {path: rows.jsonl}\n"
+        f"  - prompt: {{prompt: {ROOT}/prompts/prompt/answer.jinja, output: answer, keep_cut: true,\n"
+        f"             sampling: {{max_tokens: {max_tokens}, temperature: 0.0}}}}\n"
+    )
+    return recipe
+
+
+def bench_runner() -> None:
+    import factory
+
+    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[0]})
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        recipe = _prompt_recipe(folder, 10_000, 16, "scripted", "scripted")
+        speeds = []
+        for attempt in range(3):
+            began = time.perf_counter()
+            factory.run(recipe, folder / f"run{attempt}", progress=False)
+            speeds.append(10_000 / (time.perf_counter() - began))
+        print(f"runner alone: {statistics.median(speeds):,.0f} requests/s, whole run, one core ({load()})")
+        began = time.perf_counter()
+        result = factory.run(recipe, folder / "run0", progress=False)
+        seconds = time.perf_counter() - began
+        print(
+            f"replay of 10,000 finished requests: {seconds:.2f} s, {result.manifest['requests']['asked']} asked again"
+        )
+
+
+class Recorder:
+    """An engine that remembers what it was asked, and is not closed by a run."""
+
+    def __init__(self, engine: Any) -> None:
+        self.engine = engine
+        self.answered: list[tuple[Any, int]] = []
+
+    @property
+    def capabilities(self) -> Any:
+        return self.engine.capabilities
+
+    @property
+    def description(self) -> str:
+        return self.engine.description
+
+    async def start(self) -> None:
+        await self.engine.start()
+
+    async def complete(self, request: Any) -> Any:
+        completion = await self.engine.complete(request)
+        self.answered.append((request, completion.completion_tokens))
+        return completion
+
+    async def close(self) -> None:
+        """The benchmark closes the engine itself."""
+
+
+def raw(stepper: Any, requests: list[Any]) -> tuple[int, float]:
+    """vLLM itself: all requests at once, stepped until they are done."""
+    vllm = stepper._engine
+    vllm.reset_prefix_cache()
+    began = time.perf_counter()
+    for number, request in enumerate(requests):
+        stepper.add(10_000_000 + number, stepper.renderer.render(request), request)
+    tokens = 0
+    while vllm.has_unfinished_requests():
+        tokens += sum(len(output.outputs[0].token_ids) for output in vllm.step() if output.finished)
+    return tokens, time.perf_counter() - began
+
+
+def _ratio(name: str, recipe: Path, out: Path) -> None:
+    import factory
+    from factory.engines.vllm import VllmEngine
+
+    engine = VllmEngine(model="embedded", max_in_flight=IN_FLIGHT)
+    asyncio.run(engine.start())
+    stepper = engine._thread._stepper
+    recorder = Recorder(engine)
+    raw(stepper, [])
+    factory.run(recipe, out / "warm", engine=Recorder(engine), limit=8, progress=False)  # compiles grammars, warms up
+    stepper._engine.reset_prefix_cache()
+    began = time.perf_counter()
+    factory.run(recipe, out / "run", engine=recorder, progress=False)
+    seconds = time.perf_counter() - began
+    tokens = sum(count for _, count in recorder.answered)
+    requests = [request for request, _ in recorder.answered]
+    recipe_speed = tokens / seconds
+    before = raw(stepper, requests)
+    second = Recorder(engine)
+    stepper._engine.reset_prefix_cache()
+    began = time.perf_counter()
+    factory.run(recipe, out / "again", engine=second, progress=False)
+    again_speed = sum(count for _, count in second.answered) / (time.perf_counter() - began)
+    after = raw(stepper, requests)
+    raw_speed = statistics.mean([before[0] / before[1], after[0] / after[1]])
+    own = statistics.mean([recipe_speed, again_speed])
+    print(
+        f"{name}: {own:.0f} tok/s (recipe: {recipe_speed:.0f}, {again_speed:.0f}) over {raw_speed:.0f} tok/s (raw vLLM: "
+        f"{before[0] / before[1]:.0f}, {after[0] / after[1]:.0f}) = {own / raw_speed:.3f}; {len(requests)} requests, "
+        f"{tokens} tokens ({load()})"
+    )
+    asyncio.run(engine.close())
+
+
+def bench_prompt() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        _ratio("prompt step / raw vLLM", _prompt_recipe(Path(name), 192, 48, "embedded", "vllm"), Path(name))
+
+
+def bench_loop() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        text = (ROOT / "recipes" / "quickstart.yaml").read_text()
+        text = text.replace("accept: 24 ", "accept: 100").replace("max_in_flight: 32", f"max_in_flight: {IN_FLIGHT}")
+        recipe = Path(name) / "loop.yaml"
+        recipe.write_text(text.replace("window: 64 ", "window: 256"))
+        _ratio("Self-Instruct loop / raw vLLM", recipe, Path(name))
+
+
+def bench_novelty(path: str) -> None:
+    from factory.novelty.rouge_l import RougeLPool
+
+    texts = [json.loads(line)["instruction"] for line in Path(path).read_text().splitlines()]
+    queries, rest = texts[:300], texts[300:]
+    pool = RougeLPool()
+    for index, text in enumerate(rest, 1):
+        pool.add(text)
+        if index in (1000, 5000) or index == len(rest):
+            began = time.process_time()
+            for query in queries:
+                pool.nearest(query)
+            print(
+                f"nearest of {index:,} texts: {(time.process_time() - began) / len(queries) * 1000:.2f} ms ({load()})"
+            )
+
+
+BENCHES = {"cli": bench_cli, "runner": bench_runner, "prompt": bench_prompt, "loop": bench_loop}
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["novelty"]:
+        sys.exit(bench_novelty(sys.argv[2]))
+    for bench in sys.argv[1:] or list(BENCHES):
+        if bench not in BENCHES:
+            sys.exit(f"bench: no benchmark is called {bench!r}; there are {', '.join(BENCHES)}")
+        BENCHES[bench]()

@@ -36,11 +36,15 @@ CREATE TABLE completions (
     key TEXT PRIMARY KEY, step TEXT NOT NULL, stage TEXT NOT NULL,
     request BLOB NOT NULL, answer BLOB NOT NULL, checksum INTEGER NOT NULL
 );
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL, checksum INTEGER NOT NULL);
 """
-_LOOK_UP = "SELECT key, request, answer, checksum FROM completions WHERE key = ?"
-_ALL = "SELECT key, request, answer, checksum FROM completions"
-_META = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
+_ALL = "SELECT key, step, stage, request, answer, checksum FROM completions"
+_LOOK_UP = f"{_ALL} WHERE key = ?"
+_PLACES = "SELECT key, step, stage FROM completions"
+_METAS = "SELECT name, value, checksum FROM meta"
+_META = "INSERT OR REPLACE INTO meta VALUES (?, ?, ?)"
+# A damaged text can make sqlite3 raise the second, where it stands in a message of SQLite's own.
+_FAULTS = (sqlite3.Error, UnicodeDecodeError)
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_completion = msgspec.msgpack.Decoder(Completion).decode
@@ -88,7 +92,7 @@ class Journal:
             if not read_only and not path.exists():
                 _create(path)
             self._reader = _open_to_read(path)
-        except (sqlite3.Error, OSError) as error:
+        except (*_FAULTS, OSError) as error:
             raise self._wrap(error) from error
         try:
             self._check()
@@ -113,17 +117,19 @@ class Journal:
             verdict = self._reader.execute("PRAGMA integrity_check(1)").fetchone()[0]
             if verdict != "ok":
                 raise self._damaged(" ".join(verdict.split()))
-            self._known.update(row[0] for row in self._rows(_ALL))
-        except sqlite3.Error as error:
+            self._known.update(row.key for row in self._rows(_ALL))
+            for name, value, checksum in self._reader.execute(_METAS):
+                if _checksum(name, value) != checksum:
+                    raise self._damaged(f"checksum of the value {name!r}")
+        except _FAULTS as error:
             raise self._wrap(error) from error
 
-    def _rows(self, sql: str, *values: str) -> Iterator[tuple[str, bytes, bytes, int]]:
+    def _rows(self, sql: str, *values: str) -> Iterator[_Row]:
         """Rows of completions, each with its checksum compared."""
-        for key, request, answer, checksum in self._reader.execute(sql, values):
-            whole = isinstance(key, str) and isinstance(request, bytes) and isinstance(answer, bytes)
-            if not whole or _checksum(request, answer) != checksum:
-                raise self._damaged(f"checksum of completion {key}")
-            yield key, request, answer, checksum
+        for *row, checksum in self._reader.execute(sql, values):
+            if _checksum(*row) != checksum:
+                raise self._damaged(f"checksum of completion {row[0]}")
+            yield _Row(*row)
 
     def _damaged(self, what: str) -> JournalError:
         return JournalError(
@@ -131,9 +137,11 @@ class Journal:
             "away to begin anew (its completions would be asked again)."
         )
 
-    def _wrap(self, error: sqlite3.Error | OSError) -> JournalError:
+    def _wrap(self, error: sqlite3.Error | UnicodeDecodeError | OSError) -> JournalError:
         if isinstance(error, OSError):
             return disk_error(self.path, error)
+        if isinstance(error, UnicodeDecodeError):
+            return self._damaged("a text that is none")
         code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
         if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
             return JournalError(
@@ -156,24 +164,26 @@ class Journal:
         if pending is not None:
             return pending
         row = self._look_up(key)
-        return None if row is None else _decode_completion(row[1])
+        return None if row is None else _decode_completion(row.answer)
 
     def request(self, key: str) -> tuple[Request, Completion] | None:
         """The request and its answer, for people who ask why."""
         self.flush()
         row = self._look_up(key)
-        return None if row is None else (_decode_request(zlib.decompress(row[0])), _decode_completion(row[1]))
+        if row is None:
+            return None
+        return _decode_request(zlib.decompress(row.request)), _decode_completion(row.answer)
 
-    def _look_up(self, key: str) -> tuple[bytes, bytes] | None:
+    def _look_up(self, key: str) -> _Row | None:
         if key not in self._known:
             return None
         try:
             row = next(self._rows(_LOOK_UP, key), None)
-        except sqlite3.Error as error:
+        except _FAULTS as error:
             raise self._wrap(error) from error
         if row is None:
             raise self._damaged(f"completion {key} is gone")
-        return row[1], row[2]
+        return row
 
     def put(self, key: str, step: str, stage: str, request: Request, completion: Completion) -> None:
         """Hand a completion to the writer; it is found at once and committed within milliseconds.
@@ -213,7 +223,7 @@ class Journal:
         running = True
         try:
             connection = _open_to_write(self.path)
-        except sqlite3.Error as error:
+        except _FAULTS as error:
             self._error = self._wrap(error)
         try:
             while running:
@@ -241,9 +251,11 @@ class Journal:
             connection.execute("BEGIN IMMEDIATE")
             for first in range(0, len(rows), ROWS_PER_INSERT):
                 _insert(connection, rows[first : first + ROWS_PER_INSERT])
-            connection.executemany(_META, [(meta.name, meta.value) for meta in metas])
+            connection.executemany(
+                _META, [(meta.name, meta.value, _checksum(meta.name, meta.value)) for meta in metas]
+            )
             connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except _FAULTS as error:
             self._error = self._wrap(error)
             return
         for row in rows:
@@ -258,18 +270,18 @@ class Journal:
         self.flush()
         requests = prompt = answered = 0
         try:
-            for _, _, answer, _ in self._rows(_ALL):
-                completion = _decode_completion(answer)
+            for row in self._rows(_ALL):
+                completion = _decode_completion(row.answer)
                 requests += 1
                 prompt += completion.prompt_tokens
                 answered += completion.completion_tokens
-        except sqlite3.Error as error:
+        except _FAULTS as error:
             raise self._wrap(error) from error
         return Spent(requests, prompt, answered)
 
     def keys(self) -> dict[str, tuple[str, str]]:
         """Every key with its step and stage."""
-        return {key: (step, stage) for key, step, stage in self._select("SELECT key, step, stage FROM completions")}
+        return {key: (step, stage) for key, step, stage in self._select(_PLACES)}
 
     def meta(self, name: str) -> str | None:
         """A small value kept beside the completions, e.g. seconds spent so far."""
@@ -285,7 +297,7 @@ class Journal:
         self.flush()
         try:
             return self._reader.execute(sql, values).fetchall()
-        except sqlite3.Error as error:
+        except _FAULTS as error:
             raise self._wrap(error) from error
 
     def set_meta(self, name: str, value: str) -> None:
@@ -307,16 +319,25 @@ class Journal:
             self._thread.join()
 
 
-def _checksum(request: bytes, answer: bytes) -> int:
-    return zlib.crc32(answer, zlib.crc32(request))
+def _checksum(*values: str | bytes) -> int | None:
+    """CRC-32 of a row and its types; None where damage has left a value that is neither text nor bytes."""
+    checksum = 0
+    for value in values:
+        if isinstance(value, str):
+            checksum = zlib.crc32(value.encode(), ~checksum)
+        elif isinstance(value, bytes):
+            checksum = zlib.crc32(value, checksum)
+        else:
+            return None
+    return checksum
 
 
 def _insert(connection: sqlite3.Connection, rows: list[_Row]) -> None:
     """All rows in one statement: for each one the thread would have to wait for the interpreter again."""
-    values: list[str | bytes | int] = []
+    values: list[str | bytes | int | None] = []
     for row in rows:
-        request = zlib.compress(row.request, 1)
-        values += (row.key, row.step, row.stage, request, row.answer, _checksum(request, row.answer))
+        stored = (row.key, row.step, row.stage, zlib.compress(row.request, 1), row.answer)
+        values += (*stored, _checksum(*stored))
     connection.execute(_insert_sql(len(rows)), values)
 
 

@@ -248,6 +248,10 @@ def test_a_value_that_cannot_be_stored_is_refused_where_it_is_put(journal: Journ
         ("answer", "substr(answer, 2) || x'00'", "a text that is none"),
         ("answer", "'text'", f"checksum of completion {key(17)}"),
         ("answer", "7", f"checksum of completion {key(17)}"),
+        ("request", "CAST(answer AS BLOB)", f"checksum of completion {key(17)}"),
+        ("step", "CAST(step AS BLOB)", f"checksum of completion {key(17)}"),
+        ("step", "'other'", f"checksum of completion {key(17)}"),
+        ("stage", "CAST(x'ee' AS TEXT)", "a text that is none"),
     ],
 )
 def test_a_row_that_was_changed_is_found_when_the_journal_is_opened(
@@ -262,6 +266,34 @@ def test_a_row_that_was_changed_is_found_when_the_journal_is_opened(
         with pytest.raises(JournalError, match=rf"the journal is damaged \({said}\)"):
             Journal(path, read_only=read_only)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(("column", "value"), [("value", "'9'"), ("name", "'minutes'"), ("checksum", "NULL")])
+def test_a_small_value_that_was_changed_is_found_when_the_journal_is_opened(
+    column: str, value: str, path: Path
+) -> None:
+    with closing(Journal(path)) as journal:
+        journal.set_meta("seconds", "1.5")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA ignore_check_constraints = ON")
+        if value == "NULL":
+            other.execute("CREATE TABLE copy AS SELECT name, value, NULL AS checksum FROM meta")
+            other.execute("DROP TABLE meta")
+            other.execute("ALTER TABLE copy RENAME TO meta")
+        else:
+            other.execute(f"UPDATE meta SET {column} = {value}")
+    with pytest.raises(JournalError, match=r"the journal is damaged \(checksum of the value '(seconds|minutes)'\)"):
+        Journal(path)
+
+
+def test_a_schema_whose_text_is_none_is_damage(path: Path) -> None:
+    with closing(Journal(path)) as journal:
+        fill(journal, 3)
+    content = path.read_bytes()
+    for found in (b"TABLE completions", b"CREATE TABLE meta"):
+        path.write_bytes(content.replace(found, found[:-1] + b"\xee", 1))
+        with pytest.raises(JournalError, match="the journal is damaged"):
+            Journal(path)
 
 
 def test_a_row_that_goes_bad_while_the_journal_is_open_is_found_when_it_is_read(journal: Journal, path: Path) -> None:

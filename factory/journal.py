@@ -251,9 +251,7 @@ class Journal:
             connection.execute("BEGIN IMMEDIATE")
             for first in range(0, len(rows), ROWS_PER_INSERT):
                 _insert(connection, rows[first : first + ROWS_PER_INSERT])
-            connection.executemany(
-                _META, [(meta.name, meta.value, _checksum(meta.name, meta.value)) for meta in metas]
-            )
+            connection.executemany(_META, [(meta.name, meta.value, _checksum(meta.name, meta.value)) for meta in metas])
             connection.execute("COMMIT")
         except _FAULTS as error:
             self._error = self._wrap(error)

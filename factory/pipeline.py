@@ -117,6 +117,7 @@ class Pipeline:
             with suppress(_Enough):
                 async with aclosing(step.module.run(self._into[index], ctx, step.options)) as outcomes:
                     await self._file_all(index, outcomes)
+            self._session.stats[step.name].finished = True
             if index + 1 < len(self._into):
                 await self._into[index + 1].finish()
         except asyncio.CancelledError as error:

@@ -145,6 +145,16 @@ def build_engine(options: EngineOptions, base: Path, say: Callable[[str], None])
             seeds=options.server_seeds,
             structured=options.server_structured,
         )
+    if options.model == "embedded":
+        from factory.engines.embedded import embedded_is_ready
+
+        say(
+            "engine: loading the model"
+            if embedded_is_ready()
+            else "engine: converting the embedded model, once (½ min)"
+        )
+    else:
+        say(f"engine: loading {options.model}")
     return _local_engine(kind, options, base)
 
 

@@ -59,6 +59,7 @@ async def _each(
             position += 1
             outcomes = await settle(ctx, record, task)
             feeder.taken()
+            ctx.stats.done = position
             ready.extend(outcomes)
             if accept is not None and any(isinstance(outcome, Unknown) for outcome in outcomes):
                 ctx.assume(ALL_KEPT)

@@ -36,7 +36,23 @@ class StageStats:
 
 @dataclass
 class StepStats:
-    """One step's counts; `rejected` is keyed by `rule: reason`."""
+    """One step's counts.
+
+    Attributes:
+        read: Records taken in.
+        kept: Records handed on.
+        unknown: While planning: records that cannot be known yet.
+        in_flight: Requests with the engine.
+        target: How many the step is to accept, if it says so.
+        counted: How many of them it has accepted.
+        made: How many of them it has made, those that wait for their turn included.
+        expected: Records that a source will emit, as far as it knows.
+        done: Records that `each` has dealt with.
+        finished: Whether the step has ended.
+        rejected: Records turned away, by `rule: reason`.
+        stages: Requests by kind.
+        notes: Sentences for the user.
+    """
 
     read: int = 0
     kept: int = 0
@@ -44,6 +60,10 @@ class StepStats:
     in_flight: int = 0
     target: int | None = None
     counted: int = 0
+    made: int = 0
+    expected: int | None = None
+    done: int = 0
+    finished: bool = False
     rejected: Counter[str] = field(default_factory=Counter)
     stages: dict[str, StageStats] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)

@@ -20,6 +20,8 @@ FORMATS = ".jsonl, .ndjson, .json, .csv, .tsv, .parquet, or a folder of Parquet 
 RESERVED = ("record_id", "provenance")
 RENAMED = "source_"
 LONGEST_CELL = 2**31 - 1
+LINE_FORMATS = (".jsonl", ".ndjson", ".csv", ".tsv")
+SURVEYED_BYTES = 2**20
 TOO_LONG = "a number of thousands of digits, or brackets nested thousands deep, which no dataset can hold"
 Row = dict[str, Any]
 Scanned = tuple[str, "Row | SourceError"]
@@ -75,6 +77,38 @@ def scan_rows(path: Path) -> Iterator[Scanned]:
         yield str(path), error
     except OSError as error:
         yield str(path), SourceError(f"{path}: cannot be read: {error.strerror or error}.")
+
+
+def about(path: Path) -> int | None:
+    """About how many rows there are, from the beginning of a file and its size; None where that does not show."""
+    try:
+        if path.is_dir():
+            return _in_folder(path)
+        if path.suffix.lower() == ".parquet":
+            return _in_parquet([path])
+        if path.suffix.lower() not in LINE_FORMATS:
+            return None
+        with path.open("rb") as file:
+            beginning = file.read(SURVEYED_BYTES)
+        lines = beginning.count(b"\n") + (not beginning.endswith(b"\n")) - (path.suffix.lower() in (".csv", ".tsv"))
+        return round(lines * path.stat().st_size / max(1, len(beginning)))
+    except (OSError, SourceError):
+        return None  # who reads the rows is told
+
+
+def _in_folder(path: Path) -> int | None:
+    files = _parquet_files(path)
+    return _in_parquet(files) if files else None
+
+
+def _in_parquet(files: list[Path]) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return sum(pq.read_metadata(file).num_rows for file in files)
+    except pa.ArrowException as error:
+        raise SourceError(f"{files[0].parent}: not Parquet: {error}.") from error
 
 
 def storable(value: Any) -> Any:
@@ -194,12 +228,16 @@ def _folder(path: Path) -> Iterator[Scanned]:
     if (path / "dataset_info.json").exists() or (path / "state.json").exists():
         yield from _saved_dataset(path)
         return
-    inner = path / "data" if (path / "data").is_dir() else path
-    files = sorted(inner.glob("*.parquet"))
+    files = _parquet_files(path)
     if not files:
         raise SourceError(f"{path}: a folder without Parquet files; expected {FORMATS}.")
     for file in files:
         yield from _parquet(file)
+
+
+def _parquet_files(path: Path) -> list[Path]:
+    inner = path / "data" if (path / "data").is_dir() else path
+    return sorted(inner.glob("*.parquet"))
 
 
 def _saved_dataset(path: Path) -> Iterator[Scanned]:

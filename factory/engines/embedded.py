@@ -60,7 +60,7 @@ def embedded_model_dir() -> Path:
     Raises:
         UserError: If the package is missing, or the cache cannot be written.
     """
-    target = cache_dir() / f"{EMBEDDED_NAME}-{embedded_revision()}-{FOLDER_SUFFIX}"
+    target = _target()
     if target.is_dir():
         return target
     gguf_file = _packaged_gguf()
@@ -76,6 +76,15 @@ def embedded_model_dir() -> Path:
         message = f"{target.parent}: the embedded model cannot be written there ({error}); name a writable folder in FACTORY_CACHE"
         raise UserError(message) from error
     return target
+
+
+def embedded_is_ready() -> bool:
+    """Whether the embedded model has been converted before."""
+    return _target().is_dir()
+
+
+def _target() -> Path:
+    return cache_dir() / f"{EMBEDDED_NAME}-{embedded_revision()}-{FOLDER_SUFFIX}"
 
 
 def convert_gguf(gguf_file: Path, out: Path) -> None:
@@ -116,11 +125,14 @@ def _load_gguf(gguf_file: Path) -> tuple[Any, Any]:
 def without_progress_bars() -> Iterator[None]:
     """Keep transformers' own progress bars off the terminal, and leave its setting as it was."""
     bars: Any = importlib.import_module("transformers.utils.logging")
-    shown = bars.is_progress_bar_enabled()
+    gguf: Any = importlib.import_module("transformers.modeling_gguf_pytorch_utils")
+    shown, gguf_bar = bars.is_progress_bar_enabled(), gguf.tqdm
     bars.disable_progress_bar()
+    gguf.tqdm = lambda items, **_: items  # the one bar that does not ask that setting
     try:
         yield
     finally:
+        gguf.tqdm = gguf_bar
         if shown:
             bars.enable_progress_bar()
 

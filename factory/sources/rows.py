@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from factory.context import Context
-from factory.datasets_io.rows import RESERVED, column_name, read_rows, scan_rows
+from factory.datasets_io.rows import RESERVED, about, column_name, read_rows, scan_rows
 from factory.errors import OptionError, SourceError, UserError
 from factory.recipe.schema import Count, StepOptions
 from factory.records import Outcome, Provenance, Record, source_id
@@ -116,7 +116,9 @@ async def run(records: AsyncIterator[Record], ctx: Context, options: Options) ->
     """Yield one record for each row, in file order."""
     seen: Counter[str] = Counter()
     provenance = Provenance(step=ctx.step, method="rows")
-    for row in islice(read_rows(_path(options, ctx.base)), options.first):
+    path = _path(options, ctx.base)
+    ctx.stats.expected = min((number for number in (about(path), options.first) if number is not None), default=None)
+    for row in islice(read_rows(path), options.first):
         name = source_id(row, 0)
         occurrence = seen[name]
         seen[name] += 1

@@ -106,7 +106,9 @@ async def run(records: AsyncIterator[Record], ctx: Context, options: Options) ->
     """Yield one record for each task, in file order; equal tasks are told apart by how many came before."""
     seen: dict[str, int] = {}
     provenance = Provenance(step=ctx.step, method="seeds")
-    for task in read_tasks(_path(options, ctx.base)):
+    tasks = read_tasks(_path(options, ctx.base))
+    ctx.stats.expected = len(tasks)
+    for task in tasks:
         name = source_id(task, 0)
         occurrence = seen.get(name, 0)
         seen[name] = occurrence + 1

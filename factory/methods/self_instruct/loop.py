@@ -236,7 +236,14 @@ class Loop:
         self._ctx.remember(record)
         if self._maker is None:
             return _Draft(record, self._one_call_row(answer, ordinal, item, record), novel=True)
-        return _Draft(record, None, asyncio.ensure_future(self._maker.make(record)), novel=True)
+        task = asyncio.ensure_future(self._maker.make(record))
+        task.add_done_callback(self._count_made)
+        return _Draft(record, None, task, novel=True)
+
+    def _count_made(self, task: asyncio.Task[list[Outcome]]) -> None:
+        """For the progress: an instruction may be made long before those in line before it are."""
+        if not task.cancelled() and task.exception() is None:
+            self._ctx.stats.made += any(isinstance(outcome, Record) for outcome in task.result())
 
     def _one_call_row(self, answer: Answer, ordinal: int, item: Item, record: Record) -> list[Outcome]:
         fields = {

@@ -107,8 +107,12 @@ class Recorder:
         """The benchmark closes the engine itself."""
 
 
-def raw(stepper: Any, requests: list[Any]) -> tuple[int, float]:
-    """vLLM itself: all requests at once, stepped until they are done."""
+def raw(engine: Any, requests: list[Any]) -> tuple[int, float]:
+    """vLLM itself: all requests at once, stepped in this thread until they are done."""
+    thread, stepper = engine._thread, engine._thread._stepper
+    while stepper.busy or not thread._inbox.empty():
+        time.sleep(0.05)  # what a run has abandoned is still being taken back; two threads must not step one engine
+    time.sleep(0.5)
     vllm = stepper._engine
     vllm.reset_prefix_cache()
     began = time.perf_counter()
@@ -128,7 +132,7 @@ def _ratio(name: str, recipe: Path, out: Path) -> None:
     asyncio.run(engine.start())
     stepper = engine._thread._stepper
     recorder = Recorder(engine)
-    raw(stepper, [])
+    raw(engine, [])
     factory.run(recipe, out / "warm", engine=Recorder(engine), limit=8, progress=False)  # compiles grammars, warms up
     stepper._engine.reset_prefix_cache()
     began = time.perf_counter()
@@ -137,13 +141,13 @@ def _ratio(name: str, recipe: Path, out: Path) -> None:
     tokens = sum(count for _, count in recorder.answered)
     requests = [request for request, _ in recorder.answered]
     recipe_speed = tokens / seconds
-    before = raw(stepper, requests)
+    before = raw(engine, requests)
     second = Recorder(engine)
     stepper._engine.reset_prefix_cache()
     began = time.perf_counter()
     factory.run(recipe, out / "again", engine=second, progress=False)
     again_speed = sum(count for _, count in second.answered) / (time.perf_counter() - began)
-    after = raw(stepper, requests)
+    after = raw(engine, requests)
     raw_speed = statistics.mean([before[0] / before[1], after[0] / after[1]])
     own = statistics.mean([recipe_speed, again_speed])
     print(

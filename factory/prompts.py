@@ -120,6 +120,15 @@ class Prompt:
         last = section.source.split("\n")[-1]
         return "" if "{" in last else last
 
+    def begun(self, values: dict[str, Any], *, chat: bool) -> str:
+        """What a last `assistant` section has written of the answer already, or an empty text.
+
+        Raises:
+            PromptError: As `render` does.
+        """
+        section = self._chosen(chat)[-1]
+        return self._render_sections([section], values)[0] if section.role == "assistant" else ""
+
     def _chosen(self, chat: bool) -> list[_Section]:
         wanted = [section for section in self._sections if (section.role == "text") != chat]
         return wanted or self._sections
@@ -148,13 +157,19 @@ class Prompt:
         Raises:
             PromptError: If a value is missing, or is not what the template makes of it.
         """
-        try:
-            parts = [(section.role, section.render(values)) for section in self._chosen(chat)]
-        except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
-            raise PromptError(f"{self.path}: cannot be rendered: {error}.") from error
+        chosen = self._chosen(chat)
+        parts = [
+            (section.role, text) for section, text in zip(chosen, self._render_sections(chosen, values), strict=True)
+        ]
         if chat:
             return Rendered(messages=tuple(Message(role if role != "text" else "user", text) for role, text in parts))
         return Rendered(text="\n\n".join(text for _, text in parts))
+
+    def _render_sections(self, sections: list[_Section], values: dict[str, Any]) -> list[str]:
+        try:
+            return [section.render(values) for section in sections]
+        except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+            raise PromptError(f"{self.path}: cannot be rendered: {error}.") from error
 
 
 def _header(path: Path, text: str) -> Header:

@@ -324,6 +324,7 @@ class Context:
         parents: tuple[str, ...],
         root: str | None = None,
         also: tuple[str, ...] = (),
+        then: tuple[str, ...] = (),
         label: str = "",
     ) -> Record:
         """A record read from an answer.
@@ -334,7 +335,8 @@ class Context:
             fields: What it holds; what no file can hold (lone surrogates, huge numbers) is replaced.
             parents: Ids of the records it was made from.
             root: Id of the one source record it descends from, if there is exactly one.
-            also: Keys of further requests that took part.
+            also: Keys of earlier requests that took part.
+            then: Keys of later requests that took part: judged it, or added to it.
             label: Tells kinds of records of one step apart in the id.
         """
         provenance = Provenance(
@@ -346,7 +348,7 @@ class Context:
             prompt_hash=answer.prompt_hash,
             model=self.session.model,
             seed=answer.seed,
-            requests=(*also, answer.key),
+            requests=(*also, answer.key, *then),
         )
         name = derived_id(f"{self.step}/{label}" if label else self.step, answer.key, ordinal)
         return Record(name, storable(fields), provenance)

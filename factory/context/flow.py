@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
 from factory.context.context import Context, NotYetKnown, Session
+from factory.context.stats import StepStats
 from factory.errors import RequestRefused
 from factory.records import Outcome, Record, Rejected, Unknown, reject
 
@@ -51,20 +52,21 @@ async def _each(
     ctx: Context, records: AsyncIterator[Record], work: Work, window: int, accept: int | None
 ) -> AsyncGenerator[Outcome, None]:
     width = ctx.lookahead(window)
-    feeder = _Feeder(records, work, width)
+    feeder = _Feeder(records, work, width, ctx.stats)
     kept = position = 0
     ready: deque[Outcome] = deque()
+    ctx.stats.target = accept
     try:
         async for record, task in feeder:
             position += 1
             outcomes = await settle(ctx, record, task)
             feeder.taken()
-            ctx.stats.done = position
             ready.extend(outcomes)
             if accept is not None and any(isinstance(outcome, Unknown) for outcome in outcomes):
                 ctx.assume(ALL_KEPT)
             while ready and (accept is None or kept < accept):
                 kept += isinstance(ready[0], Record | Unknown)
+                ctx.stats.counted = kept
                 yield ready.popleft()
             if accept is not None and kept >= accept:
                 return
@@ -99,12 +101,13 @@ async def settle(ctx: Context, record: Record, task: Awaitable[list[Outcome]]) -
     try:
         return await task
     except RequestRefused as refused:
-        return [_refusal(record, refused)]
+        return [refusal(record, refused)]
     except NotYetKnown:
         return [Unknown(record.id)]
 
 
-def _refusal(record: Record, refused: RequestRefused) -> Rejected:
+def refusal(record: Record, refused: RequestRefused) -> Rejected:
+    """A record whose request cannot be answered."""
     return reject(
         record, "request", refused.reason, score=refused.score, threshold=refused.threshold, evidence=str(refused)
     )
@@ -121,7 +124,8 @@ def _spent(outcomes: list[Outcome]) -> str | None:
 class _Feeder:
     """Starts work on records as places in the window become free, and hands the tasks out in order."""
 
-    def __init__(self, records: AsyncIterator[Record], work: Work, window: int) -> None:
+    def __init__(self, records: AsyncIterator[Record], work: Work, window: int, stats: StepStats) -> None:
+        self._stats = stats
         self._records = records
         self._work = work
         self._places = asyncio.Semaphore(window)
@@ -139,13 +143,18 @@ class _Feeder:
                 if self._over:
                     self._unstarted = record
                     break
-                self._queue.put_nowait((record, asyncio.ensure_future(self._work(record))))
+                task = asyncio.ensure_future(self._work(record))
+                task.add_done_callback(self._count)
+                self._queue.put_nowait((record, task))
                 self._started += 1
                 await self._places.acquire()
                 if self._over:
                     break
         finally:
             self._queue.put_nowait(None)
+
+    def _count(self, _: asyncio.Task[list[Outcome]]) -> None:
+        self._stats.done += 1
 
     @property
     def _over(self) -> bool:
@@ -199,4 +208,4 @@ def _known(record: Record, task: asyncio.Task[list[Outcome]]) -> list[Outcome]:
     error = task.exception()
     if error is None:
         return task.result()
-    return [_refusal(record, error) if isinstance(error, RequestRefused) else record]
+    return [refusal(record, error) if isinstance(error, RequestRefused) else record]

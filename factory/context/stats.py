@@ -47,7 +47,7 @@ class StepStats:
         counted: How many of them it has accepted.
         made: How many of them it has made, those that wait for their turn included.
         expected: Records that a source will emit, as far as it knows.
-        done: Records that `each` has dealt with.
+        done: Records that `each` has worked on to their end.
         finished: Whether the step has ended.
         rejected: Records turned away, by `rule: reason`.
         stages: Requests by kind.

@@ -58,7 +58,9 @@ def _top(
 
 @app.command()
 def init(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Recipe to start from.")] = "quickstart",
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Recipe to start from, or a file of prompts/ or seeds/.")
+    ] = "quickstart",
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="File to write.")] = None,
     list_: Annotated[bool, typer.Option("--list", help="List the recipes that ship with the factory.")] = False,
 ) -> None:
@@ -71,7 +73,8 @@ def init(
                 typer.echo(f"{entry.name:<20} {entry.summary}")
         return
     path = catalogue.init(name, out)
-    typer.echo(f"{path} written. Next: factory check {path}; factory run {path}")
+    following = f" Next: factory check {path}; factory run {path}" if path.suffix == ".yaml" else ""
+    typer.echo(f"{path} written.{following}")
 
 
 @app.command()
@@ -81,7 +84,7 @@ def check(
     """Find every error of a recipe, without loading a model."""
     from factory.recipe import load_recipe
 
-    loaded = load_recipe(_recipe(recipe), _overrides(set_, engine, model))
+    loaded = load_recipe(recipe, _overrides(set_, engine, model))
     for sentence in loaded.remarks():
         typer.echo(f"note: {sentence}", err=True)
     typer.echo(f"{recipe}: ok, {len(loaded.steps)} steps: {' -> '.join(step.name for step in loaded.steps)}")
@@ -101,7 +104,7 @@ def plan(
     from factory.terminal import plan_text
 
     overrides = _overrides(set_, engine, model)
-    typer.echo(plan_text(make_plan(_recipe(recipe), out, overrides=overrides, limit=limit)))
+    typer.echo(plan_text(make_plan(recipe, out, overrides=overrides, limit=limit)))
 
 
 @app.command()
@@ -123,7 +126,7 @@ def run(
 
     overrides = _overrides(set_, engine, model)
     result = run_recipe(
-        _recipe(recipe), out, overrides=overrides, limit=limit, accept_changes=accept_changes, progress=not quiet
+        recipe, out, overrides=overrides, limit=limit, accept_changes=accept_changes, progress=not quiet
     )
     typer.echo(result_text(result, preview=limit is not None), err=result.status == "interrupted")
     raise typer.Exit(result.exit_code)
@@ -155,12 +158,14 @@ def why(
 
 
 @app.command()
-def ls() -> None:
-    """List sources, methods, filters, engines and recipes."""
-    from factory.catalogue import ls as entries
-    from factory.terminal import catalogue_text
+def ls(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A source, method or filter: its options.")] = None,
+) -> None:
+    """List sources, methods, filters, engines and recipes; or the options of one."""
+    from factory import catalogue
+    from factory.terminal import catalogue_text, options_text
 
-    typer.echo(catalogue_text(entries()))
+    typer.echo(catalogue_text(catalogue.ls()) if name is None else options_text(catalogue.options(name)))
 
 
 @app.command()
@@ -203,17 +208,6 @@ def export(
             typer.echo(f"{name}: no rows, no file written")
     for reason, count in done.left_out.items():
         typer.echo(f"left out: {count:,} ({reason})")
-
-
-def _recipe(given: Path) -> Path:
-    """The file, or the shipped recipe of that name."""
-    from factory.resources import recipes, resource
-
-    if given.exists():
-        return given
-    if str(given) in recipes():
-        return recipes()[str(given)]
-    return resource(str(given)) or given if str(given).startswith("recipes/") else given
 
 
 def _overrides(set_: list[str] | None, engine: str | None, model: str | None) -> list[str]:

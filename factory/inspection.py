@@ -25,11 +25,21 @@ SHORTEST_ID = 4
 
 @dataclass(frozen=True)
 class Shown:
-    """A run at a glance: its manifest, and some kept and rejected records."""
+    """A run at a glance: its manifest, and some kept and rejected records.
+
+    Attributes:
+        manifest: As the run has written it last.
+        kept: The first kept rows.
+        rejected: One rejected row for each reason.
+        answers: Answers in the journal of a run that has not ended as it should.
+        in_use: Whether a process is running there now.
+    """
 
     manifest: dict[str, Any]
     kept: list[dict[str, Any]]
     rejected: list[dict[str, Any]]
+    answers: int = 0
+    in_use: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,7 +48,7 @@ class Story:
 
     Attributes:
         id: Record id.
-        state: `kept`, `rejected`, or `on the way` for a record that others were made from.
+        state: `kept`, `rejected`, `on the way` for a record that others were made from, or `source row`.
         fields: What it holds.
         provenance: Step, method, parents, prompt, model, seed, request keys.
         verdict: What turned it away, and in which step; None for the others.
@@ -64,7 +74,21 @@ def show(path: str | Path, samples: int = 3) -> Shown:
     directory = RunDir(Path(path))
     manifest = directory.require_manifest()
     kept = _first(read_shards(directory.path / "data"), samples) if (directory.path / "data").is_dir() else []
-    return Shown(manifest, kept, _spread(directory.path / "rejected", samples))
+    rejected = _spread(directory.path / "rejected", samples)
+    if manifest["status"] != "running":
+        return Shown(manifest, kept, rejected)
+    in_use = directory.in_use()
+    return Shown(manifest, kept, rejected, 0 if in_use else _answers(directory), in_use)
+
+
+def _answers(directory: RunDir) -> int:
+    if not directory.journal.exists():
+        return 0
+    journal = Journal(directory.journal, read_only=True)
+    try:
+        return len(journal.keys())
+    finally:
+        journal.close()
 
 
 def _first(rows: Iterator[dict[str, Any]], count: int) -> list[dict[str, Any]]:
@@ -161,5 +185,6 @@ def _story(row: dict[str, Any], folder: str, journal: Journal | None) -> Story:
         fields = json.loads(row["fields"])
     keys = row["provenance"]["requests"] or []
     exchanges = [found for key in keys if journal is not None and (found := journal.request(key)) is not None]
-    state = {"data": "kept", "rejected": "rejected"}.get(folder, "on the way")
+    on_the_way = "on the way" if row["provenance"]["requests"] else "source row"
+    state = {"data": "kept", "rejected": "rejected"}.get(folder, on_the_way)
     return Story(row["record_id"], state, fields, row["provenance"], verdict, row.get("step"), exchanges)

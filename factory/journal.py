@@ -91,7 +91,7 @@ class Journal:
         try:
             if not read_only and not path.exists():
                 _create(path)
-            self._reader = _open_to_read(path)
+            self._reader = _open_to_read(path, alone=read_only)
         except (*_FAULTS, OSError) as error:
             raise self._wrap(error) from error
         try:
@@ -361,9 +361,13 @@ def _create(path: Path) -> None:
     temporary.rename(path)
 
 
-def _open_to_read(path: Path) -> sqlite3.Connection:
-    """A connection that cannot write, not even to fold in the WAL when it is closed."""
-    still = "" if os.access(path.parent, os.W_OK) or path.with_name(f"{path.name}-wal").exists() else "&immutable=1"
+def _open_to_read(path: Path, *, alone: bool) -> sqlite3.Connection:
+    """A connection that cannot write, not even to fold in the WAL when it is closed.
+
+    Without a WAL nobody writes: the file is then read as it lies, and no file is left beside it.
+    """
+    quiet = not path.with_name(f"{path.name}-wal").exists()
+    still = "&immutable=1" if quiet and (alone or not os.access(path.parent, os.W_OK)) else ""
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{still}", uri=True, check_same_thread=False)
 
 

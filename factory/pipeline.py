@@ -14,7 +14,7 @@ from contextlib import aclosing, suppress
 from typing import Any, Protocol, TypeVar
 
 from factory.context import Context, Session, StepStats
-from factory.context.flow import ALL_KEPT, not_needed, surplus
+from factory.context.flow import ALL_KEPT, not_needed
 from factory.recipe import Recipe
 from factory.records import Outcome, Record, Rejected, Unknown
 
@@ -107,12 +107,13 @@ class Pipeline:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            for step, rejected in self._session.left:
-                self._reject(step, rejected)
+        for step, rejected in self._session.left:
+            self._reject(step, rejected)
 
     async def _step(self, index: int) -> None:
         step = self._recipe.steps[index]
         ctx = Context(self._session, step.name, step.piece.name, index)
+        unfinished = True
         try:
             with suppress(_Enough):
                 async with aclosing(step.module.run(self._into[index], ctx, step.options)) as outcomes:
@@ -120,15 +121,18 @@ class Pipeline:
             self._session.stats[step.name].finished = True
             if index + 1 < len(self._into):
                 await self._into[index + 1].finish()
+            unfinished = False
         except asyncio.CancelledError as error:
             if self._ending or index in self._closed:
+                unfinished = self._ending
                 raise
             raise RuntimeError(
                 f"step '{step.name}' was cancelled from inside; its answers are in the journal"
             ) from error
         finally:
             await ctx.close()
-            self._close_before(index)
+            if not unfinished:
+                self._close_before(index)
 
     async def _file_all(self, index: int, outcomes: AsyncIterator[Outcome]) -> None:
         count = 0
@@ -169,7 +173,8 @@ class Pipeline:
         try:
             read = await self._into[index + 1].put(record)
         except asyncio.CancelledError:
-            self._reject(name, not_needed(self._session, reader, record))
+            if not self._ending:
+                self._reject(name, not_needed(self._session, reader, record))
             raise
         if not read:
             self._reject(name, not_needed(self._session, reader, record))
@@ -179,7 +184,7 @@ class Pipeline:
 
     def _keep(self, name: str, record: Record) -> None:
         if self._wanted is not None and self.kept >= self._wanted:
-            self._reject(name, surplus(record, self._wanted))
+            self._reject(name, not_needed(self._session, name, record, self._wanted))
             raise _Enough
         self.kept += 1
         self._session.stats[name].kept += 1

@@ -63,7 +63,7 @@ class Plan:
         rows: Kept rows, as far as they follow from the journal.
         seconds: Expected wall-clock seconds at most; None where no speed was measured yet.
         gpu_hours: The same in GPU hours, if the recipe runs on one.
-        speed: Measured completion tokens per second; None where there is no pilot.
+        speed: Measured completion tokens per second once the model is loaded; None where there is no pilot.
         notes: Further sentences for the user.
     """
 
@@ -212,7 +212,7 @@ def _line(beyond: Forecast, counts: StageStats, dropped: int) -> PlanLine:
 
 
 def _speed(journal: Journal, spent: Spent) -> float | None:
-    seconds = float(journal.meta("seconds") or 0.0)
+    seconds = float(journal.meta("seconds") or 0.0) - float(journal.meta("loading") or 0.0)
     return spent.completion_tokens / seconds if seconds > 0 and spent.completion_tokens else None
 
 

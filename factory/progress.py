@@ -98,9 +98,14 @@ class Progress:
             f"{stats.counted:,}/{stats.target:,}" if stats.target else f"{stats.kept:,}",
             f"{sum(stats.rejected.values()):,}",
             f"{stats.in_flight:,}",
-            f"{self._speeds[name].now(now, tokens):,.0f}" if tokens else "-",
+            self._speed(name, now, tokens),
             self._eta(name, now),
         )
+
+    def _speed(self, name: str, now: float, tokens: int) -> str:
+        """Tokens written a second, from the first request on."""
+        speed = self._speeds[name].now(now, tokens)
+        return f"{speed:,.0f}" if speed else "-"
 
     def _table(self, rows: list[tuple[str, ...]], passed: str) -> Table:
         table = Table(title=f"{self._name}   {passed}", title_justify="left", box=None)

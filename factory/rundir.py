@@ -84,6 +84,17 @@ class RunDir:
             self._take(handle)
             yield
 
+    def in_use(self) -> bool:
+        """Whether a process holds the directory now."""
+        try:
+            with (self.path / ".lock").open("rb") as handle:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:  # no lock file, or no locks: nobody is known to run here
+            return False
+        return False
+
     def _take(self, handle: FileIO) -> None:
         """Lock the open file and leave the process id in it."""
         try:

@@ -11,7 +11,7 @@ import signal
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from factory.dataset import Collected
 from factory.engines.protocol import Engine
 from factory.errors import FactoryError
 from factory.journal import Journal, Spent, disk_error
-from factory.manifest import build_manifest, card, inputs
+from factory.manifest import build_manifest, card, file_hash, inputs
 from factory.pipeline import Pipeline, run_to_end
 from factory.progress import Progress
 from factory.recipe import Recipe, load_recipe, model_identity
@@ -53,8 +53,8 @@ class RunResult:
     message: str
     rows: int
     exit_code: int
-    manifest: dict[str, Any]
-    first: list[Record]
+    manifest: dict[str, Any] = field(repr=False)
+    first: list[Record] = field(repr=False)
 
 
 def run(
@@ -108,10 +108,12 @@ class _Run:
         self.limit = limit
         names = [step.name for step in recipe.steps]
         self.inputs = inputs(recipe)
+        self.last_engine = (directory.manifest() or {}).get("engine")  # which made what the journal holds
         self.progress = Progress(recipe.head.name, enabled=progress)
         self.asker = EngineAsker(self._builder(engine), self.progress.say)
         self.journal = Journal(directory.journal)
         try:
+            self.loaded_before = float(self.journal.meta("loading") or 0.0)
             self.session = self._session(names)
             self.collected = Collected(directory.spool, names)
         except BaseException:
@@ -149,7 +151,7 @@ class _Run:
             self.directory.write_recipe(self.recipe.text)
             self._write_manifest("running", "")
             self.progress.start(self.session)
-            with _Signals(main) as signals:
+            with _Signals(main, self.progress.say) as signals:
                 await self._steps()
                 signals.end_at_once()
                 return self._finish()
@@ -178,6 +180,7 @@ class _Run:
     def _write_time(self) -> None:
         with suppress(FactoryError):  # of the journal: whoever puts a completion into it is told
             self.journal.set_meta("seconds", f"{self.session.ledger.seconds:.3f}")
+            self.journal.set_meta("loading", f"{self.loaded_before + self.asker.loading_s:.3f}")
 
     async def _shut_down(self) -> None:
         self.progress.stop()
@@ -219,7 +222,8 @@ class _Run:
             paths = self.collected.write(staging, self.session, self.recipe.head.output.rows_per_shard)
             manifest = self._manifest(status, message)
             size = sum(path.stat().st_size for path in paths)
-            (staging / "README.md").write_text(card(manifest, size), encoding="utf-8")
+            text = card(manifest, size, file_hash(staging / "data"))
+            (staging / "README.md").write_text(text, encoding="utf-8")
             self.directory.install()
         except OSError as error:
             raise disk_error(self.directory.path, error) from error
@@ -237,7 +241,7 @@ class _Run:
             self.session,
             status=status,
             message=message,
-            engine=engine.description if engine is not None else None,
+            engine=engine.description if engine is not None else self.last_engine,
             rows=self.collected.rows,
             overrides=self.overrides,
         )
@@ -251,8 +255,9 @@ class _Run:
 class _Signals:
     """Ctrl-C and SIGTERM cancel the run once, cleanly; a second one ends the process at once."""
 
-    def __init__(self, main: asyncio.Task[Any] | None) -> None:
+    def __init__(self, main: asyncio.Task[Any] | None, say: Callable[[str], None]) -> None:
         self._main = main
+        self._say = say
         self._caught: list[signal.Signals] = []
         self._before = signal.getsignal(signal.SIGTERM)
         self._here = threading.current_thread() is threading.main_thread() and main is not None
@@ -265,6 +270,7 @@ class _Signals:
         return self
 
     def _stop(self) -> None:
+        self._say("stopping; what was answered is in the journal. A second signal ends the process at once")
         if self._main is not None:
             self._main.cancel()
         self._let_go()

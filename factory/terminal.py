@@ -5,14 +5,18 @@ Tables are laid out here and nowhere else.
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import shutil
+import sys
 import textwrap
 from collections.abc import Sequence
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
-from factory.catalogue import Entry
+from factory.catalogue import Entry, Option
 from factory.inspection import Shown, Story
 from factory.manifest import funnel
 from factory.planner import Plan
@@ -21,6 +25,7 @@ from factory.runner import RunResult
 
 WIDTH = 80
 CLIP = 600
+FINISHED = ("complete", "partial", "preview")
 NARROW = 12
 
 
@@ -84,13 +89,31 @@ def result_text(result: RunResult, *, preview: bool) -> str:
 
 
 def _next_text(result: RunResult) -> str:
-    lines = ["Next:", f"  factory show {result.path}"]
+    command = command_name()
+    lines = ["Next:", f"  {command} show {result.path}"]
     if result.first:
-        fields = result.first[0].fields
-        named = "" if {"instruction", "output"} <= fields.keys() else " \\\n    --instruction COLUMN --output COLUMN"
-        lines.append(f"  factory why {result.path} {result.first[0].id}")
-        lines.append(f"  factory export {result.path} {result.manifest['name']}-chat --validation 0.1{named}")
+        lines.append(f"  {command} why {result.path} {result.first[0].id}")
+        named = _export_columns(list(result.first[0].fields))
+        lines.append(f"  {command} export {result.path} {result.manifest['name']}-chat --validation 0.1{named}")
     return "\n".join(lines)
+
+
+def command_name() -> str:
+    """How the command line was called: `factory` where that is found, else the path that leads to it."""
+    called = Path(sys.argv[0])
+    found = shutil.which("factory")
+    if called.name != "factory" or (found is not None and Path(found).resolve() == called.resolve()):
+        return "factory"
+    here = Path.cwd()
+    return str(called.relative_to(here)) if called.is_absolute() and called.is_relative_to(here) else str(called)
+
+
+def _export_columns(columns: list[str]) -> str:
+    """Options that name the columns to export, where they are not those of instruction data."""
+    if {"instruction", "output"} <= set(columns) or len(columns) < 2:
+        return ""
+    first = "instruction" if "instruction" in columns else columns[0]
+    return f" \\\n    --instruction {shlex.quote(first)} --output {shlex.quote(columns[-1])}"
 
 
 def funnel_text(manifest: dict[str, Any]) -> str:
@@ -109,15 +132,14 @@ def funnel_text(manifest: dict[str, Any]) -> str:
 def shown_text(shown: Shown) -> str:
     """What `factory show` prints."""
     manifest = shown.manifest
-    requests = manifest["requests"]
+    requests, finished = manifest["requests"], manifest["status"] in FINISHED
     stages = [stage for step in manifest["steps"] for stage in step["stages"].values()]
     written = sum(stage["completion_tokens"] for stage in stages)
-    state = manifest["status"] + (f": {manifest['message']}" if manifest["message"] else "")
     head = [
-        f"{manifest['name']}  ({state})",
+        f"{manifest['name']}  ({_state(shown)})",
         f"model     {manifest['model']}",
-        f"engine    {manifest['engine'] or 'none needed: every answer was in the journal'}",
-        f"rows      {manifest['rows']:,}",
+        f"engine    {manifest['engine'] or ('none needed' if finished else 'not started yet')}",
+        f"rows      {manifest['rows']:,}{'' if finished else ' so far, the dataset is not written yet'}",
         f"requests  {requests['asked']:,} asked, {requests['reused']:,} reused in the last session",
         f"tokens    {sum(stage['prompt_tokens'] for stage in stages):,} in, {written:,} out",
         f"time      {clock(manifest['seconds'])} with the engine at work, all sessions",
@@ -130,6 +152,17 @@ def shown_text(shown: Shown) -> str:
         parts.append("rejected, for example:")
         parts += [_rejected_text(row) for row in shown.rejected]
     return "\n\n".join(part for part in parts if part)
+
+
+def _state(shown: Shown) -> str:
+    """What the run is up to, also where the process that ran it is gone."""
+    manifest = shown.manifest
+    status, message = manifest["status"], manifest["message"]
+    if status == "running" and not shown.in_use:
+        return f"ended without warning; the same command goes on with {shown.answers:,} answers in the journal"
+    if status == "interrupted":
+        return str(message)
+    return f"{status}: {message}" if message else str(status)
 
 
 def stages_text(manifest: dict[str, Any]) -> str:
@@ -164,7 +197,7 @@ def _rejected_text(row: dict[str, Any]) -> str:
     lines = [fill(f"[{row['record_id']}] {row['step']}: {row['rule']}: {row['reason']}{score}")]
     if row["evidence"]:
         lines.append(_field_text("evidence", row["evidence"]))
-    lines.append(_field_text("fields", row["fields"]))
+    lines += [_field_text(name, value) for name, value in json.loads(row["fields"]).items()]
     return "\n".join(lines)
 
 
@@ -174,7 +207,7 @@ def _field_text(name: str, value: Any, clip: int = CLIP) -> str:
     width = min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)
     lines: list[str] = []
     for line in text.split("\n"):
-        lines += textwrap.wrap(line, width - 4, drop_whitespace=False) or [""]
+        lines += textwrap.wrap(line, width - 4, replace_whitespace=False) or [""]
     return (
         f"  {name}: {lines[0]}"
         if len(lines) == 1 and len(name) + len(text) + 4 <= width
@@ -215,16 +248,20 @@ def plan_text(plan: Plan) -> str:
         _rounded(plan.total("prompt_tokens")),
         _rounded(plan.total("completion_tokens")),
     )
-    parts = [table(("kind of request", "reused", "to ask", "dropped", "tokens in", "tokens out"), [*rows, total])]
+    parts = [table(("kind of request", "reused", "to ask", "unused", "tokens in", "tokens out"), [*rows, total])]
+    if plan.total("dropped"):
+        parts.append("unused: answers that stay in the journal but that this recipe does not ask for")
+    if not plan.total("ask_high"):
+        parts.append("nothing to ask: the journal answers everything")
     bases = [f"  {line.step}/{line.stage}: {line.basis}" for line in plan.lines if line.basis]
     if bases:
         parts.append(
             "\n".join(["estimated from:", *(textwrap.fill(basis, WIDTH, subsequent_indent="    ") for basis in bases)])
         )
-    if plan.seconds is not None and plan.speed is not None:
+    if plan.seconds and plan.speed is not None:
         hours = f"{plan.gpu_hours:.2f} GPU hours on a GPU"
         speed = f"{plan.speed:,.0f} tokens/s, measured in this directory"
-        parts.append(fill(f"time: up to {clock(plan.seconds)} ({hours}) at {speed}"))
+        parts.append(fill(f"time: up to {clock(plan.seconds)} ({hours}) at {speed}, and the loading of the model"))
     parts += [fill(f"note: {note}") for note in plan.notes]
     return "\n\n".join(parts)
 
@@ -266,6 +303,18 @@ def _story_text(story: Story, *, clip: int, exchanges: bool) -> str:
 
 def _indented(sentence: str) -> str:
     return textwrap.indent(fill(sentence), "  ")
+
+
+def options_text(options: Sequence[Option]) -> str:
+    """What `factory ls NAME` prints."""
+    parts = []
+    for option in options:
+        default = f" (default {option.default})" if option.default not in ("", "required") else ""
+        required = ", required" if option.default == "required" else ""
+        lines = [_printable(f"{option.name}: {option.expects}{required}{default}")]
+        lines += textwrap.wrap(option.about, WIDTH, initial_indent="    ", subsequent_indent="    ")
+        parts.append("\n".join([textwrap.fill(lines[0], WIDTH, subsequent_indent="  "), *lines[1:]]))
+    return "\n".join(parts)
 
 
 def catalogue_text(entries: Sequence[Entry]) -> str:

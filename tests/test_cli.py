@@ -62,7 +62,7 @@ def test_what_a_run_recommends_next_can_be_typed_as_it_stands(factory: Command) 
 
 
 def test_a_run_without_pairs_recommends_an_export_that_names_columns(factory: Command) -> None:
-    assert "--validation 0.1 \\\n    --instruction COLUMN --output COLUMN\n" in factory("run", "demo.yaml").out
+    assert "--validation 0.1 \\\n    --instruction text --output summary\n" in factory("run", "demo.yaml").out
 
 
 def test_the_same_command_again_asks_nothing_and_says_the_same(factory: Command, tmp_path: Path) -> None:
@@ -176,7 +176,9 @@ def test_in_a_file_there_are_no_colours_and_plain_lines_of_progress(tmp_path: Pa
         assert done.code == 0
         assert ESCAPE not in done.out + done.err
         assert "\r" not in done.err
-        assert re.search(r"^prompt  asked 6  reused 0  kept 6  rejected 0  in flight 0 \|", done.err, re.MULTILINE)
+        assert re.search(
+            r"^00:\d\d  prompt  asked 6  reused 0  kept 6  rejected 0  in flight 0  ", done.err, re.MULTILINE
+        )
 
 
 def test_a_terminal_gets_a_table(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_a_spent_budget_leaves_a_valid_dataset_that_replays_to_the_same_bytes(
     budget: dict[str, Any], tmp_path: Path
 ) -> None:
     recipe_file, out = two_steps(tmp_path, rows=150, budget=budget), tmp_path / "out"
-    result = run(recipe_file, out, Model(most_s=0.012))
+    result = run(recipe_file, out, Model(most_s=0.03))
     spent = next(name for name in ("tokens", *budget) if name in budget)
     assert (result.status, result.exit_code) == ("partial", 4)
     assert f"budget.{spent} of" in result.message

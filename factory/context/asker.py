@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ CALM_REQUESTS = 50
 
 class EngineAsker:
     """Asks one engine, restarting it after a death.
+
+    Attributes:
+        loading_s: Seconds that starting the engine has taken.
 
     Args:
         build: Makes the engine; nothing is loaded before the first request.
@@ -40,6 +44,7 @@ class EngineAsker:
         self._deaths = 0
         self._calm = 0
         self._failed: EngineError | None = None
+        self.loading_s = 0.0
 
     @property
     def engine(self) -> Engine | None:
@@ -80,9 +85,11 @@ class EngineAsker:
 
     async def _start(self) -> None:
         engine, started = self._build(), False
+        began = time.monotonic()
         try:
             await engine.start()
             started = True
+            self.loading_s += time.monotonic() - began
         except EngineError as error:
             self._failed = error
             raise

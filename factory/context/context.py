@@ -227,6 +227,7 @@ class Context:
         constraint: Constraint | None = None,
         stage: str = "",
         priority: int = 0,
+        user_turn: bool = False,
     ) -> Answer:
         """Answer a prompt from the journal or the model.
 
@@ -240,6 +241,7 @@ class Context:
             constraint: Form of the answer.
             stage: Name under which the request is counted; the prompt's last name by default.
             priority: Lower goes first when requests wait for the engine.
+            user_turn: Let the model go on as the user, instead of answering; see `Request`.
 
         Raises:
             RequestRefused: If this request cannot be answered, with the reason to reject its record by.
@@ -248,7 +250,12 @@ class Context:
         seed = derive_seed(self.session.seed, self.step, draw, attempt)
         rendered = prompt.render(values, chat=self.session.chat)
         request = Request(
-            messages=rendered.messages, text=rendered.text, sampling=sampling, seed=seed, constraint=constraint
+            messages=rendered.messages,
+            text=rendered.text,
+            sampling=sampling,
+            seed=seed,
+            constraint=constraint,
+            user_turn=user_turn and rendered.text is None,
         )
         key = request_key(self.session.model, request)
         completion = await self._answer(key, stage, request, priority)

@@ -93,6 +93,8 @@ def not_needed(session: Session, step: str, record: Record, accept: int | None =
     reason, sentence = session.ended.get(step, ("", ""))
     if reason == "budget":
         return reject(record, "request", "budget_spent", evidence=sentence)
+    if session.limit is not None:
+        return reject(record, "accept", "beyond_preview", threshold=session.limit, evidence="the preview has its rows")
     return surplus(record, accept)
 
 

@@ -7,6 +7,8 @@ locate_model("models/typo", None)      -> EngineError: no such folder, and not a
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -59,20 +61,25 @@ def locate_model(model: str, revision: str | None) -> ModelSource:
 
 def _require_on_hub(model: str, revision: str | None) -> None:
     """Pass when the model is in the local Hub cache or the Hub knows it."""
-    import httpx
     from huggingface_hub import HfApi, try_to_load_from_cache
 
     try:
         if isinstance(try_to_load_from_cache(model, "config.json", revision=revision), str):
             return
         HfApi().model_info(model, revision=revision, timeout=HUB_TIMEOUT_S)
-    except (OSError, ValueError, httpx.HTTPError) as error:
+    except _hub_errors() as error:
         raise EngineError(
             f"model {model!r}{f' at revision {revision!r}' if revision else ''}: not a local folder, not in the "
             f"Hub cache, and the Hub did not give it ({type(error).__name__}: {first_line(error)}); without network, "
             "name a local folder, or fill the Hub cache (HF_HOME) elsewhere and set HF_HUB_OFFLINE=1, "
             "or use `model: embedded`."
         ) from error
+
+
+def _hub_errors() -> tuple[type[Exception], ...]:
+    """What the Hub's library raises where it cannot reach the Hub: its HTTP client has changed from version to version."""
+    clients = [importlib.import_module(name) for name in ("httpx", "httpx2") if importlib.util.find_spec(name)]
+    return OSError, ValueError, *(client.HTTPError for client in clients)
 
 
 def load_tokenizer(source: ModelSource, *, trust_remote_code: bool = False) -> Any:

@@ -22,7 +22,7 @@ from typing import Any, Literal
 import msgspec
 
 from factory.engines.protocol import Completion, Constraint, FinishReason, Request
-from factory.errors import EngineError, RequestRefused
+from factory.errors import EngineError, RequestRefused, UserError
 
 Structured = Literal["openai", "vllm", "none"]
 
@@ -115,7 +115,16 @@ class Wire:
         self._structured = structured
 
     def encode(self, request: Request) -> tuple[str, str]:
-        """Path below the base URL, and the JSON to post there."""
+        """Path below the base URL, and the JSON to post there.
+
+        Raises:
+            UserError: If the request needs the model's chat template on this side.
+        """
+        if request.user_turn:
+            raise UserError(
+                "engine server cannot open a user's turn: the chat template is on the server. Use engine vllm or "
+                "transformers, or give the step a prompt file with a 'text' section and set engine.chat to false."
+            )
         sampling = request.sampling
         payload: dict[str, Any] = {
             "model": self._model,

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 from factory.engines.model_source import first_line
 from factory.engines.protocol import Message, Request
-from factory.errors import EngineError, RequestRefused
+from factory.errors import EngineError, RequestRefused, UserError
+
+_HERE = "\u241fhere\u241f"  # marks a place in a user's turn; no template or text has it
 
 
 class RenderedPrompt(NamedTuple):
@@ -23,10 +25,14 @@ class RenderedPrompt(NamedTuple):
     Attributes:
         ids: Token ids of the prompt.
         max_tokens: Most tokens of the answer, clamped to what the context leaves.
+        end_ids: Tokens that end the answer besides the model's own: those that end a user's turn.
+        end_texts: The same as texts, where a template ends the turn with plain text.
     """
 
     ids: list[int]
     max_tokens: int
+    end_ids: tuple[int, ...] = ()
+    end_texts: tuple[str, ...] = ()
 
 
 class PromptRenderer:
@@ -60,7 +66,9 @@ class PromptRenderer:
             RequestRefused: `prompt_too_long`, if prompt and one token do not fit the context.
             EngineError: If the model's template refuses the messages.
         """
-        ids = self._encode(request)
+        ids, end_ids, end_texts = (
+            self._encode_user_turn(request) if request.user_turn else (self._encode(request), (), ())
+        )
         room = self.context_length - len(ids)
         if room < 1:
             raise RequestRefused(
@@ -70,7 +78,7 @@ class PromptRenderer:
                 len(ids),
                 self.context_length,
             )
-        return RenderedPrompt(ids, min(request.sampling.max_tokens, room))
+        return RenderedPrompt(ids, min(request.sampling.max_tokens, room), end_ids, end_texts)
 
     def _encode(self, request: Request) -> list[int]:
         if request.text is not None:
@@ -80,7 +88,27 @@ class PromptRenderer:
             return list(self._tokenizer(joined)["input_ids"])
         return list(self._tokenizer(self._apply_template(request.messages), add_special_tokens=False)["input_ids"])
 
-    def _apply_template(self, messages: tuple[Message, ...]) -> str:
+    def _encode_user_turn(self, request: Request) -> tuple[list[int], tuple[int, ...], tuple[str, ...]]:
+        """The template up to and into the user's turn, and what ends such a turn."""
+        if not self.chat:
+            raise UserError(
+                "a user's turn can only be opened by a chat template, and this model has none, or engine.chat is false; "
+                "name an instruction-tuned model."
+            )
+        *before, last = request.messages
+        marked = (*before, Message(last.role, f"{last.content}{_HERE}"))
+        text, found, ending = self._apply_template(marked, generate=False).partition(_HERE)
+        if not found:
+            raise EngineError(
+                "the model's chat template changes what it is given, so that no user's turn can be opened."
+            )
+        ids = list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        ends = list(self._tokenizer(ending.strip(), add_special_tokens=False)["input_ids"])
+        if ends and ends[0] in self._tokenizer.all_special_ids:
+            return ids, (ends[0],), ()
+        return ids, (), (ending.strip(),) if ending.strip() else ()
+
+    def _apply_template(self, messages: tuple[Message, ...], *, generate: bool = True) -> str:
         from jinja2 import TemplateError
 
         turns = [{"role": message.role, "content": message.content} for message in messages]
@@ -89,7 +117,7 @@ class PromptRenderer:
             turns, prefill = turns[:-1], False
         try:
             text = self._tokenizer.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=not prefill, continue_final_message=prefill
+                turns, tokenize=False, add_generation_prompt=generate and not prefill, continue_final_message=prefill
             )
         except (TemplateError, ValueError) as error:
             roles = ", ".join(message.role for message in messages)

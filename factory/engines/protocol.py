@@ -76,6 +76,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         sampling: How tokens are drawn.
         seed: Derived seed; an engine that cannot take seeds safely leaves it out.
         constraint: Form of the answer, if any.
+        user_turn: The last message, a user's, is to be gone on with as the user, instead of answered: its content,
+            which may be empty, is the beginning (Magpie, arXiv 2406.08464).
     """
 
     messages: tuple[Message, ...] = ()
@@ -83,6 +85,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sampling: Sampling = Sampling()
     seed: int | None = None
     constraint: Constraint | None = None
+    user_turn: bool = False
 
 
 class Completion(msgspec.Struct, frozen=True, kw_only=True):

@@ -180,7 +180,7 @@ class GenerateStepper:
     def step(self) -> list[tuple[int, Outcome]]:
         """Answer the requests that have waited longest; after `interrupt` some have no outcome."""
         batch, self._waiting = self._waiting[: self._batch_size], self._waiting[self._batch_size :]
-        endings = [_Ending(one.prompt.max_tokens, one.request.sampling.stop) for one in batch]
+        endings = [_Ending(one.prompt, one.request.sampling.stop) for one in batch]
         generated = self._generate(batch, endings)
         rows = zip(batch, endings, generated, strict=True)
         return [(one.number, self._completion(one, end, ids)) for one, end, ids in rows if end.reason is not None]
@@ -231,7 +231,7 @@ class GenerateStepper:
         return watch
 
     def _reason_to_end(self, ending: _Ending, ids: list[int]) -> FinishReason | None:
-        if ids[-1] in self._end_ids:
+        if ids[-1] in self._end_ids or ids[-1] in ending.end_ids:
             return "stop"
         if ending.stop:
             # A token is at least one byte, and four more cover a character that is split over tokens.
@@ -254,10 +254,11 @@ class GenerateStepper:
 class _Ending:
     """Where and why a row ends; `reason` is None while it goes on."""
 
-    def __init__(self, max_tokens: int, stop: tuple[str, ...]) -> None:
-        self.max_tokens = max_tokens
-        self.stop = stop
-        self.stop_bytes = max((len(text.encode()) for text in stop), default=0)
+    def __init__(self, prompt: RenderedPrompt, stop: tuple[str, ...]) -> None:
+        self.max_tokens = prompt.max_tokens
+        self.end_ids = prompt.end_ids
+        self.stop = (*stop, *prompt.end_texts)
+        self.stop_bytes = max((len(text.encode()) for text in self.stop), default=0)
         self.reason: FinishReason | None = None
         self.length = 0
 

@@ -23,7 +23,7 @@ from factory.recipe.pieces import Piece, pieces
 from factory.recipe.schema import Head, StepOptions
 from factory.recipe.suggest import did_you_mean
 from factory.recipe.validate import validate
-from factory.resources import recipes
+from factory.resources import recipes, resource
 
 Path_ = tuple[str | int, ...]
 WINDOW_PER_SLOT = 4
@@ -132,7 +132,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = (), *, check_files:
     """Load and validate a recipe.
 
     Args:
-        path: The recipe file.
+        path: The recipe file, or the name of a shipped one.
         overrides: `step.option=value` settings, validated like the file itself.
         check_files: Whether to look at the files that options name, and at the model.
 
@@ -140,7 +140,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = (), *, check_files:
         RecipeError: With every problem that was found.
         UserError: If the file cannot be read.
     """
-    file, path = str(path), Path(path)
+    file, path = str(path), _shipped(Path(path))
     text = _read(path)
     document, problems = strict_yaml.load(text, file)
     if problems and not document.complete:
@@ -158,6 +158,15 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = (), *, check_files:
     if loading.problems or head is None:
         raise RecipeError(loading.problems)
     return Recipe(head, tuple(step for step in steps if step is not None), base, file, text)
+
+
+def _shipped(given: Path) -> Path:
+    """The file itself, or the shipped recipe of that name."""
+    if given.exists():
+        return given
+    if str(given) in recipes():
+        return recipes()[str(given)]
+    return resource(str(given)) or given if str(given).startswith("recipes/") else given
 
 
 def _read(path: Path) -> str:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from factory.context import StepStats
 from factory.datasets_io.rows import read_rows, scan_rows, storable
 from factory.errors import SourceError
 from factory.records import Record
@@ -46,7 +47,7 @@ def write(folder: Path, name: str) -> Path:
 
 def emitted(path: Path, **options: Any) -> list[Record]:
     async def collect() -> list[Record]:
-        context: Any = SimpleNamespace(step="rows", base=path.parent)
+        context: Any = SimpleNamespace(step="rows", base=path.parent, stats=StepStats())
         found = rows.run(None, context, Options(path=path.name, **options))  # type: ignore[arg-type]
         return [record async for record in found]  # type: ignore[misc]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from factory.context import StepStats
 from factory.errors import SourceError
 from factory.records import Record
 from factory.sources import seeds
@@ -25,7 +26,7 @@ def write(path: Path, *tasks: dict[str, Any]) -> Path:
 
 def emitted(path: Path) -> list[Record]:
     async def collect() -> list[Record]:
-        context: Any = SimpleNamespace(step="seeds", base=path.parent)
+        context: Any = SimpleNamespace(step="seeds", base=path.parent, stats=StepStats())
         found = seeds.run(None, context, Options(path=path.name))  # type: ignore[arg-type]
         return [record async for record in found]  # type: ignore[misc]
 

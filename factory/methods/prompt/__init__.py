@@ -9,7 +9,7 @@ the row `{"id": "17", "text": "My order never came …"}` becomes
 `{"id": "17", "text": "My order never came …", "summary": "A customer reports a lost order."}`.
 With `schema:` the answer must be a JSON object of that JSON Schema, and its properties become the
 columns; engines that can are made to write it. An answer that is empty, cut at `max_tokens`, not JSON
-or not of the schema is asked again up to `attempts` times, then its row is rejected with the reason.
+or not of the schema is asked again if `attempts` allows it, then its row is rejected with the reason.
 """
 
 from __future__ import annotations
@@ -80,6 +80,8 @@ def prompts(options: Options, base: Path) -> list[Prompt]:
 
 def check(options: Options, base: Path) -> list[UserError]:
     """Load the schema."""
+    if options.json_schema is not None and "output" in options.model_fields_set:
+        return [OptionError("output", "goes with a plain answer: with 'schema' its properties become the columns.")]
     try:
         load_schema(options.json_schema, base)
     except UserError as error:

@@ -16,6 +16,7 @@ from typing import Any
 
 from factory.datasets_io.rows import storable
 from factory.errors import OptionError
+from factory.recipe.suggest import did_you_mean
 from factory.resources import find
 
 LONGEST_EVIDENCE = 500
@@ -52,6 +53,10 @@ def load_schema(schema: dict[str, Any] | str | None, base: Path) -> dict[str, An
         place = ".".join(["schema", *map(str, error.absolute_path)])
         raise OptionError(place, f"not a valid JSON Schema: {error.message}.") from error
     _check_references(loaded)
+    unknown = [name for name in loaded.get("required", []) if name not in loaded["properties"]]
+    if unknown:
+        hint = did_you_mean(unknown[0], loaded["properties"])
+        raise OptionError("schema.required", f"'{unknown[0]}' is none of the properties{hint}.")
     return loaded
 
 

@@ -17,6 +17,7 @@ from collections.abc import AsyncGenerator, Sequence
 from factory.context import Answer, Context
 from factory.context.context import NotYetKnown
 from factory.context.flow import settle, surplus
+from factory.context.shares import Share
 from factory.engines.protocol import Constraint
 from factory.errors import RequestRefused
 from factory.methods.self_instruct.instances import InstanceMaker, judged
@@ -25,7 +26,6 @@ from factory.methods.self_instruct.parse import Instance, Item, parse_blocks, pa
 from factory.methods.self_instruct.pool import TaskPool
 from factory.methods.self_instruct.rules import judge_instruction
 from factory.prompts import Prompt, shipped_prompt
-from factory.recipe.schema import Rate
 from factory.records import Outcome, Provenance, Record, Rejected, Unknown, digest, reject
 
 BACKLOG_WINDOWS = 4
@@ -61,32 +61,6 @@ class _Draft:
         return self.task.result() if known else None
 
 
-class _Share:
-    """Share of hits among the last so many candidates, watched against a stop rule."""
-
-    def __init__(self, name: str, rule: Rate | None) -> None:
-        self._name = name
-        self._rule = rule
-        self._recent: deque[bool] = deque()
-        self._hits = 0
-
-    def fell(self, hit: bool) -> str | None:
-        """Count one candidate; a sentence if the share is now below the rule's."""
-        if self._rule is None:
-            return None
-        self._recent.append(hit)
-        self._hits += hit
-        if len(self._recent) > self._rule.over:
-            self._hits -= self._recent.popleft()
-        share = self._hits / len(self._recent)
-        if len(self._recent) < self._rule.over or share >= self._rule.rate:
-            return None
-        return (
-            f"{self._name}: {share:.2%} of the last {self._rule.over:,} candidates, the recipe wants "
-            f"{self._rule.rate:.2%}"
-        )
-
-
 class Loop:
     """One run of the method over its seeds."""
 
@@ -109,8 +83,8 @@ class Loop:
         self._spent: str | None = None
         limit = ctx.session.limit
         self._wanted = options.accept if limit is None else min(options.accept, limit)
-        self._acceptance = _Share("acceptance_below", options.stop.acceptance_below)
-        self._novelty = _Share("novelty_below", options.stop.novelty_below)
+        self._acceptance = Share("acceptance_below", options.stop.acceptance_below)
+        self._novelty = Share("novelty_below", options.stop.novelty_below)
         ctx.stats.target = self._wanted
 
     async def outcomes(self) -> AsyncGenerator[Outcome, None]:

@@ -77,19 +77,19 @@ def options(name: str) -> list[Option]:
     return _options(piece.module().Options, "")
 
 
-def _options(model: type[BaseModel], prefix: str) -> list[Option]:
+def _options(model: type[BaseModel], prefix: str, given: BaseModel | None = None) -> list[Option]:
     about = _attributes(inspect.getdoc(model) or "")
     found: list[Option] = []
     for key, field in model.model_fields.items():
         if key in StepOptions.model_fields:
             continue
         name = f"{prefix}{field.alias or key}"
-        inner = next((part for part in (field.annotation, *get_args(field.annotation)) if _is_group(part)), None)
-        if isinstance(field.default, BaseModel) and _is_group(inner):
+        if isinstance(field.default, BaseModel):
             found.append(Option(name, "mapping", "", about.get(key, "")))
-            found += _options(inner, f"{name}.")
+            found += _options(type(field.default), f"{name}.", field.default)
         else:
-            default = "required" if field.is_required() else _shown(field.get_default(call_default_factory=True))
+            value = field.get_default(call_default_factory=True) if given is None else getattr(given, key)
+            default = "required" if field.is_required() else _shown(value)
             found.append(Option(name, _type_name(field.annotation), default, about.get(key, "")))
     return found
 

@@ -161,7 +161,7 @@ def why(
 def ls(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="A source, method or filter: its options.")] = None,
 ) -> None:
-    """List sources, methods, filters, engines and recipes; or the options of one."""
+    """List what a recipe can name; with NAME, its options."""
     from factory import catalogue
     from factory.terminal import catalogue_text, options_text
 

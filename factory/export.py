@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TextIO
 
 from factory import exports
 from factory.datasets_io.pairs import Pair, question
-from factory.datasets_io.parquet import read_shards, to_json
+from factory.datasets_io.parquet import damaged, read_shards, to_json
 from factory.datasets_io.rows import RESERVED
 from factory.errors import UserError
 from factory.recipe.suggest import did_you_mean
@@ -75,10 +75,15 @@ def export(
     if not 0.0 <= validation < 1.0:
         raise UserError(f"validation: expected a share in [0, 1), found {validation}.")
     directory = RunDir(Path(path))
-    directory.require_manifest()
+    status = directory.require_manifest()["status"]
     data = directory.path / "data"
     if not data.is_dir():
         raise UserError(f"{path}: has no dataset yet; finish it with 'factory run'.")
+    if status not in ("complete", "partial", "preview"):
+        raise UserError(
+            f"{path}: the last run did not end ({status}), and data/ holds the dataset of an earlier one; finish it with "
+            "'factory run'."
+        )
     _check_columns(data, instruction, input, output)
 
     def rows() -> Iterator[_Row]:
@@ -128,7 +133,7 @@ class _Families:
         asked: dict[str, str] = {}
         for row in rows:
             if row.root is not None:
-                first = asked.setdefault(digest(question(row.pair)), row.root)
+                first = asked.setdefault(digest(_plain(question(row.pair))), row.root)
                 self._join(first, row.root)
 
     def _join(self, one: str, other: str) -> None:
@@ -144,9 +149,13 @@ class _Families:
 
     def share(self, row: _Row) -> float:
         """A number in [0, 1) that is the same for all rows of a family."""
-        instruction = " ".join(row.pair.instruction.casefold().split())
-        family = instruction if row.root is None else self._eldest(row.root)
+        family = _plain(row.pair.instruction) if row.root is None else self._eldest(row.root)
         return int(digest("split", family)[:12], 16) / 16**12
+
+
+def _plain(text: str) -> str:
+    """Equal for texts that differ in case and spacing only."""
+    return " ".join(text.casefold().split())
 
 
 def _converter(format: str, templates: str) -> Convert:
@@ -186,10 +195,15 @@ def _opened(folder: Path, names: list[str]) -> Iterator[dict[str, TextIO]]:
 
 
 def _check_columns(data: Path, instruction: str, input_name: str, output: str) -> None:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     shards = sorted(data.glob("*.parquet"))
-    columns = [name for name in (pq.read_schema(shards[0]).names if shards else ()) if name not in RESERVED]
+    try:
+        names = pq.read_schema(shards[0]).names if shards else []
+    except (pa.ArrowException, OSError) as error:
+        raise damaged(shards[0], error) from error
+    columns = [name for name in names if name not in RESERVED]
     wanted = {"--instruction": instruction, "--output": output}
     if input_name != "input":  # which may be missing, unless it was asked for
         wanted["--input"] = input_name

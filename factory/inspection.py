@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from factory.datasets_io.parquet import read_shards
+from factory.datasets_io.parquet import damaged, read_shards
 from factory.engines.protocol import Completion, Request
 from factory.errors import UserError
 from factory.journal import Journal
@@ -131,12 +131,16 @@ def why(path: str | Path, record_id: str) -> list[Story]:
 
 def _parents(path: Path) -> dict[str, list[str]]:
     """Parents of every record that the directory knows."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     found: dict[str, list[str]] = {}
     for folder in FOLDERS:
         for file in sorted((path / folder).glob("*.parquet")):
-            table = pq.read_table(file, columns=["record_id", "provenance"])
+            try:
+                table = pq.read_table(file, columns=["record_id", "provenance"])
+            except (pa.ArrowException, OSError) as error:
+                raise damaged(file, error) from error
             provenances = table.column("provenance").combine_chunks().field("parents")
             found.update(zip(table.column("record_id").to_pylist(), provenances.to_pylist(), strict=True))
     return found

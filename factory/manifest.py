@@ -38,6 +38,7 @@ def build_manifest(
     message: str,
     engine: str | None,
     rows: int,
+    dataset: dict[str, Any] | None,
     overrides: list[str],
 ) -> dict[str, Any]:
     """The manifest of a run in some state.
@@ -49,7 +50,8 @@ def build_manifest(
         status: `running`, `complete`, `preview`, `partial`, `interrupted` or `failed`.
         message: One sentence about the state; empty when complete.
         engine: Description of the engine, if it was started.
-        rows: Kept rows in `data/`.
+        rows: Kept rows.
+        dataset: Status and rows of what lies in `data/`; None where there is nothing yet.
         overrides: `--set` arguments.
     """
     resolved = recipe.resolved()
@@ -66,6 +68,7 @@ def build_manifest(
         "seed": recipe.head.seed,
         **made_from,
         "rows": rows,
+        "dataset": dataset,
         "steps": [_step(step.name, step.piece.name, session.stats[step.name]) for step in recipe.steps],
         "tokens": {
             "prompt": session.stats.total("prompt_tokens"),

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import aclosing, suppress
+from contextlib import aclosing
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from factory.context import Context, Session, StepStats
-from factory.context.flow import ALL_KEPT, not_needed
+from factory.context.flow import ALL_KEPT, not_needed, undisturbed
 from factory.recipe import Recipe
 from factory.records import Outcome, Record, Rejected, Unknown
 
@@ -113,11 +114,14 @@ class Pipeline:
     async def _step(self, index: int) -> None:
         step = self._recipe.steps[index]
         ctx = Context(self._session, step.name, step.piece.name, index)
+        ctx.on_enough = partial(self._close_before, index)
         unfinished = True
         try:
-            with suppress(_Enough):
-                async with aclosing(step.module.run(self._into[index], ctx, step.options)) as outcomes:
+            async with aclosing(step.module.run(self._into[index], ctx, step.options)) as outcomes:
+                try:
                     await self._file_all(index, outcomes)
+                except _Enough:
+                    ctx.enough()
             self._session.stats[step.name].finished = True
             if index + 1 < len(self._into):
                 await self._into[index + 1].finish()
@@ -130,9 +134,11 @@ class Pipeline:
                 f"step '{step.name}' was cancelled from inside; its answers are in the journal"
             ) from error
         finally:
-            await ctx.close()
-            if not unfinished:
-                self._close_before(index)
+            try:
+                await undisturbed(ctx.close())
+            finally:
+                if not unfinished:
+                    self._close_before(index)
 
     async def _file_all(self, index: int, outcomes: AsyncIterator[Outcome]) -> None:
         count = 0
@@ -198,7 +204,7 @@ class Pipeline:
 
     def _close_before(self, index: int) -> None:
         """The step has ended: whatever comes before it has nothing left to do."""
-        if index == 0:
+        if index == 0 or index - 1 in self._closed:
             return
         name, reader = self._recipe.steps[index - 1].name, self._recipe.steps[index].name
         unread = self._into[index].abandon()

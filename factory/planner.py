@@ -16,6 +16,7 @@ from pathlib import Path
 from factory.context import Session, StageStats, Stats
 from factory.context.budget import Ledger
 from factory.context.context import Forecast
+from factory.context.flow import ALL_KEPT
 from factory.context.refusals import Refusals
 from factory.journal import Journal, Spent
 from factory.pipeline import Pipeline, run_to_end
@@ -174,7 +175,13 @@ def _lines(recipe: Recipe, session: Session, journal: Journal) -> list[PlanLine]
         for stage in stages:
             counts = known.get(stage, StageStats())
             found = next((forecast for forecast in forecasts if forecast.stage == stage), None)
-            beyond = found or Forecast(step=step.name, stage=stage, low=dependent, high=dependent, basis="")
+            if dependent > 0:
+                session.exact = False
+                stats.note(ALL_KEPT)
+            tries = getattr(step.options, "attempts", 1)
+            more = (tries - 1) * (counts.missing + max(0, dependent))
+            basis = f"an answer without its form is asked for up to {tries} times" if more else ""
+            beyond = found or Forecast(step=step.name, stage=stage, low=dependent, high=dependent + more, basis=basis)
             lines.append(_line(beyond, counts, dropped[(step.name, stage)]))
             dependent = 0
     return lines

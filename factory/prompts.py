@@ -23,13 +23,14 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import yaml
-from jinja2 import StrictUndefined, TemplateError, meta
+from jinja2 import StrictUndefined, TemplateError, Undefined, meta
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -168,8 +169,8 @@ class Prompt:
     def _render_sections(self, sections: list[_Section], values: dict[str, Any]) -> list[str]:
         try:
             return [section.render(values) for section in sections]
-        except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
-            raise PromptError(f"{self.path}: cannot be rendered: {error}.") from error
+        except Exception as error:  # a user's template may raise anything
+            raise PromptError(f"{self.path}: cannot be rendered: {str(error) or type(error).__name__}.") from error
 
 
 def _header(path: Path, text: str) -> Header:
@@ -207,11 +208,24 @@ def _sections(path: Path, body: str, header_lines: int) -> list[_Section]:
     return sections
 
 
+def _insertable(value: Any) -> Any:
+    """A value as it is inserted; what would show as an address in memory is none, and would differ in every run."""
+    if isinstance(value, Iterator) or (callable(value) and not isinstance(value, Undefined)):
+        kind = type(value).__name__
+        raise TypeError(f"a {kind} is no text: did you forget '| list', '| join' or the parentheses of a call?")
+    return value
+
+
 @lru_cache(maxsize=2)
 def _environment(*, bare: bool = False) -> SandboxedEnvironment:
     """Where templates are compiled; the bare one knows no functions, so that all names show as variables."""
     environment = SandboxedEnvironment(
-        undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True, trim_blocks=True, lstrip_blocks=True
+        undefined=StrictUndefined,
+        autoescape=False,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_insertable,
     )
     del environment.globals["lipsum"], environment.filters["random"]  # they draw from the global generator
     if bare:

@@ -51,6 +51,16 @@ class Record(msgspec.Struct, frozen=True):
     fields: dict[str, Any]
     provenance: Provenance
 
+    @property
+    def family(self) -> str:
+        """Id of the record that this one and all that is made of it descend from; the `root` of those.
+
+        The instances of one instruction have it as their only parent, and stay one family.
+        """
+        if self.provenance.root is not None:
+            return self.provenance.root
+        return self.provenance.parents[0] if len(self.provenance.parents) == 1 else self.id
+
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """A decision and what it rests on; a rejection is never unexplained.
@@ -113,9 +123,13 @@ def source_id(fields: dict[str, Any], occurrence: int) -> str:
     return digest("source", fields, occurrence)
 
 
-def derived_id(step: str, request_key: str, ordinal: int) -> str:
-    """Id of a record read from an answer: step, key of the request, position in the answer (from 0)."""
-    return digest("derived", step, request_key, ordinal)
+def derived_id(step: str, request_key: str, ordinal: int, parents: tuple[str, ...] = ()) -> str:
+    """Id of a record read from an answer: step, key of the request, position in the answer (from 0), parents.
+
+    Two rows may lead to one and the same request (a prompt without variables, and equal seeds of 31 bits): they
+    share its answer, and are told apart by their parents.
+    """
+    return digest("derived", step, request_key, ordinal, parents)
 
 
 def derive_seed(*parts: object) -> int:

@@ -25,6 +25,19 @@ from factory.recipe import Recipe, difference, fingerprint
 FORMAT = 1
 JOURNAL = "journal.sqlite"
 MANIFEST = "manifest.json"
+WRITTEN = {
+    "format",
+    "name",
+    "status",
+    "message",
+    "fingerprint",
+    "recipe",
+    "model",
+    "rows",
+    "steps",
+    "requests",
+    "seconds",
+}
 _LEFTOVERS = (".lock", ".new", ".old", ".spool", f".{MANIFEST}.new", ".recipe.yaml.new", f".{JOURNAL}.new")
 
 
@@ -53,8 +66,13 @@ class RunDir:
             raise RunDirError(
                 f"{path}: cannot be read ({error}); remove it and run the recipe again: the journal is what counts."
             ) from error
-        if not isinstance(found, dict) or not {"format", "fingerprint", "recipe"} <= found.keys():
+        if not isinstance(found, dict) or not found.keys() >= WRITTEN:
             raise RunDirError(f"{path}: not the manifest of a run; give another directory.")
+        if found["format"] != FORMAT:
+            raise RunDirError(
+                f"{path}: written by another version (format {found['format']}, this one knows {FORMAT}); run it with "
+                "that version, or give another directory."
+            )
         return found
 
     def require_manifest(self) -> dict[str, Any]:
@@ -145,12 +163,18 @@ class RunDir:
         Raises:
             RunDirError: If the directory holds one that is larger.
         """
-        manifest = self.manifest() or {}
-        if manifest.get("status") in ("complete", "partial") and manifest.get("rows", 0) > limit:
+        held = self.dataset() or {}
+        if held.get("status") in ("complete", "partial") and held.get("rows", 0) > limit:
             raise RunDirError(
-                f"{self.path}: holds a finished dataset of {manifest['rows']:,} rows, which a preview of {limit:,} would "
+                f"{self.path}: holds a finished dataset of {held['rows']:,} rows, which a preview of {limit:,} would "
                 "replace. Look at it with 'factory show', or give the preview another --out."
             )
+
+    def dataset(self) -> dict[str, Any] | None:
+        """Status and rows of the dataset that lies in `data/`, which may be older than what the manifest tells of."""
+        manifest = self.manifest() or {}
+        held = manifest.get("dataset")
+        return held if isinstance(held, dict) and (self.path / "data").is_dir() else None
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Replace the manifest in one step."""

@@ -108,6 +108,7 @@ class _Run:
         self.limit = limit
         names = [step.name for step in recipe.steps]
         self.inputs = inputs(recipe)
+        self.held = directory.dataset()
         self.last_engine = (directory.manifest() or {}).get("engine")  # which made what the journal holds
         self.progress = Progress(recipe.head.name, enabled=progress)
         self.asker = EngineAsker(self._builder(engine), self.progress.say)
@@ -214,13 +215,13 @@ class _Run:
             message = (
                 f"{wanted:,} rows were asked for; the steps gave {self.collected.rows:,}. 'factory show' tells why."
             )
-        if any(reason == "budget" for reason, _ in ended):
+        if self.session.ledger.refused:
             self.journal.set_meta("budget", self.session.ledger.mark)
         self.progress.say(f"writing {self.collected.rows:,} rows")
         try:
             staging = self.directory.staging
             paths = self.collected.write(staging, self.session, self.recipe.head.output.rows_per_shard)
-            manifest = self._manifest(status, message)
+            manifest = self._manifest(status, message, {"status": status, "rows": self.collected.rows})
             size = sum(path.stat().st_size for path in paths)
             text = card(manifest, size, file_hash(staging / "data"))
             (staging / "README.md").write_text(text, encoding="utf-8")
@@ -233,7 +234,7 @@ class _Run:
             self.directory.path, status, message, self.collected.rows, code, manifest, self.collected.first
         )
 
-    def _manifest(self, status: str, message: str) -> dict[str, Any]:
+    def _manifest(self, status: str, message: str, dataset: dict[str, Any] | None) -> dict[str, Any]:
         engine = self.asker.engine
         return build_manifest(
             self.recipe,
@@ -243,11 +244,12 @@ class _Run:
             message=message,
             engine=engine.description if engine is not None else self.last_engine,
             rows=self.collected.rows,
+            dataset=dataset,
             overrides=self.overrides,
         )
 
     def _write_manifest(self, status: str, message: str) -> dict[str, Any]:
-        manifest = self._manifest(status, message)
+        manifest = self._manifest(status, message, self.held)
         self.directory.write_manifest(manifest)
         return manifest
 

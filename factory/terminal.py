@@ -243,7 +243,9 @@ def plan_text(plan: Plan) -> str:
     total = (
         "total",
         f"{plan.total('reused'):,}",
-        f"{plan.total('ask'):,}" if plan.exact else f"{plan.total('ask'):,}-{plan.total('ask_high'):,}",
+        f"{plan.total('ask'):,}"
+        if plan.total("ask") == plan.total("ask_high")
+        else f"{plan.total('ask'):,}-{plan.total('ask_high'):,}",
         f"{plan.total('dropped'):,}",
         _rounded(plan.total("prompt_tokens")),
         _rounded(plan.total("completion_tokens")),

@@ -125,7 +125,8 @@ def one_step(folder: Path, rows: list[dict[str, Any]], *, step: dict[str, Any] |
     folder.mkdir(parents=True, exist_ok=True)
     jsonl(folder / "rows.jsonl", rows)
     prompt_file(folder / "summary.jinja", "text", "Summarise")
-    prompt = {"prompt": "summary.jinja", "output": "summary", **(step or {})}
+    named = {} if step and "schema" in step else {"output": "summary"}
+    prompt = {"prompt": "summary.jinja", **named, **(step or {})}
     return recipe(folder, [{"rows": {"path": "rows.jsonl"}}, {"prompt": prompt}], **head)
 
 

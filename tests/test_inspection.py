@@ -60,7 +60,7 @@ def test_why_tells_a_kept_record_back_to_its_row(done: RunResult) -> None:
     ((request, completion),) = record.exchanges
     assert request.messages[0].content == "Summarise: one"
     assert completion.text == "A dog barks loudly."
-    assert (row.state, row.fields, row.exchanges) == ("on the way", {"text": "one"}, [])
+    assert (row.state, row.fields, row.exchanges) == ("source row", {"text": "one"}, [])
     assert record.provenance["parents"] == [row.id]
 
 
@@ -90,7 +90,7 @@ def test_the_story_is_told_without_a_journal_too(done: RunResult) -> None:
     record, row = why(done.path, done.first[0].id)
     assert record.fields["summary"] == "A dog barks loudly."
     assert record.exchanges == []
-    assert row.state == "on the way"
+    assert row.state == "source row"
 
 
 def test_a_run_without_a_dataset_yet_can_be_shown(tmp_path: Path) -> None:

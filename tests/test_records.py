@@ -30,7 +30,8 @@ JSON = st.recursive(
 def test_ids_are_these_for_ever() -> None:
     """A change here gives every record another name and makes every journal worthless."""
     assert source_id({"text": "Why is the sky blue?", "n": 1}, 0) == "fc498b007b845e013f2f"
-    assert derived_id("prompt", "0" * 20, 3) == "5ee82d59786f8574f8ce"
+    assert derived_id("prompt", "0" * 20, 3) == "8de3a9df080af6477e30"
+    assert derived_id("prompt", "0" * 20, 3, ("a",)) != derived_id("prompt", "0" * 20, 3, ("b",))
     assert derive_seed(42, "prompt", "0" * 20, 0) == 1119482336
 
 

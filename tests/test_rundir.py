@@ -13,6 +13,11 @@ from factory.rundir import RunDir
 
 from .small_runs import one_step, tickets
 
+WHOLE = {
+    "format": 1, "name": "n", "status": "complete", "message": "", "fingerprint": "f", "recipe": {}, "model": "m",
+    "rows": 0, "steps": [], "requests": {}, "seconds": 0.0,
+}  # fmt: skip
+
 
 def manifest(path: Path, content: str) -> RunDir:
     path.mkdir(exist_ok=True)
@@ -69,7 +74,7 @@ def test_a_directory_without_a_run_is_named_where_one_is_needed(tmp_path: Path) 
 def test_a_manifest_is_replaced_whole_and_leaves_no_temporary_file(tmp_path: Path) -> None:
     directory = RunDir(tmp_path)
     for number in range(2):
-        found = {"format": 1, "fingerprint": "f", "recipe": {}, "n": number, "text": "ü"}
+        found = {**WHOLE, "n": number, "text": "ü"}
         directory.write_manifest(found)
         assert directory.manifest() == found
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
@@ -115,7 +120,7 @@ def test_a_directory_of_the_same_recipe_is_claimed_and_of_another_is_not(tmp_pat
 
     resolved = recipe.resolved()  # type: ignore[attr-defined]
     directory = manifest(
-        tmp_path / "out", json.dumps({"format": 1, "fingerprint": fingerprint(resolved), "recipe": resolved})
+        tmp_path / "out", json.dumps({**WHOLE, "fingerprint": fingerprint(resolved), "recipe": resolved})
     )
     directory.claim(recipe, accept_changes=False)  # type: ignore[arg-type]
     other = factory.load_recipe(one_step(tmp_path, tickets(2), seed=1))
@@ -126,10 +131,13 @@ def test_a_directory_of_the_same_recipe_is_claimed_and_of_another_is_not(tmp_pat
 
 def test_a_preview_never_replaces_a_finished_dataset(tmp_path: Path) -> None:
     directory = RunDir(tmp_path)
-    manifest = {"format": 1, "fingerprint": "", "recipe": {}, "rows": 100}
-    directory.write_manifest({**manifest, "status": "complete"})
-    directory.keep_from_preview(100)
-    with pytest.raises(RunDirError, match="finished dataset of 100 rows"):
-        directory.keep_from_preview(5)
-    directory.write_manifest({**manifest, "status": "preview"})
+    (tmp_path / "data").mkdir()
+    for status, rows in (("complete", 100), ("running", 0), ("failed", 3)):  # of a later session that did not end
+        directory.write_manifest(
+            {**WHOLE, "status": status, "rows": rows, "dataset": {"status": "complete", "rows": 100}}
+        )
+        directory.keep_from_preview(100)
+        with pytest.raises(RunDirError, match="finished dataset of 100 rows"):
+            directory.keep_from_preview(5)
+    directory.write_manifest({**WHOLE, "dataset": {"status": "preview", "rows": 100}})
     directory.keep_from_preview(5)

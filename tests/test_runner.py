@@ -252,7 +252,7 @@ def test_an_answer_that_no_file_can_hold_is_stored_with_replacements(tmp_path: P
 )
 def test_no_answer_of_a_model_breaks_the_run(told: str, tmp_path: Path) -> None:
     schema = {"type": "object", "properties": {"a": {}, "b": {}}}
-    recipe_file = one_step(tmp_path, tickets(3), step={"schema": schema, "output": "response"})
+    recipe_file = one_step(tmp_path, tickets(3), step={"schema": schema})
     result = run(recipe_file, tmp_path / "out", Model(lambda request: told))
     accounts(result)
     assert result.rows + len(rows(tmp_path / "out", "rejected")) == 3

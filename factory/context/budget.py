@@ -21,6 +21,9 @@ LIMITS = ("requests", "tokens", "seconds", "gpu_hours", "money")
 class Ledger:
     """Running totals against a budget; requests count when they are sent, tokens when they are answered.
 
+    Attributes:
+        refused: Whether a request has been refused because the budget is spent.
+
     Args:
         budget: The recipe's.
         spent: What the journal's completions have cost.
@@ -34,6 +37,7 @@ class Ledger:
         self.budget = budget
         self.gpus = gpus
         self._stopped = mark is not None and mark == self.mark
+        self.refused = False
         self.requests = spent.requests
         self.prompt_tokens = spent.prompt_tokens
         self.completion_tokens = spent.completion_tokens
@@ -73,6 +77,7 @@ class Ledger:
         if self._limited:
             name, used, limit = max(self._limits(), key=lambda one: one[1] / one[2])
             if self._stopped or used >= limit:
+                self.refused = True
                 raise RequestRefused("budget_spent", f"budget.{name} of {limit:g} is spent.", used, limit)
         self.requests += 1
 

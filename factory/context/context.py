@@ -11,7 +11,7 @@ for and the derived seed; never the kind of engine or a URL. A key that the jour
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,7 +24,7 @@ from factory.context.replay import Replay
 from factory.context.stats import Stats, StepStats
 from factory.datasets_io.rows import storable
 from factory.engines.protocol import Completion, Constraint, Request, Sampling
-from factory.errors import RequestRefused
+from factory.errors import EngineError, PromptError, RequestRefused
 from factory.journal import Journal
 from factory.prompts import Prompt
 from factory.records import Outcome, Provenance, Record, Rejected, derive_seed, derived_id, digest
@@ -143,6 +143,12 @@ class Context:
         self.method = method
         self.position = position
         self.streams: list[AsyncGenerator[Outcome, None]] = []
+        self.on_enough: Callable[[], None] | None = None
+
+    def enough(self) -> None:
+        """Say that no further records are needed: whoever makes them may end, before this step has closed down."""
+        if self.on_enough is not None:
+            self.on_enough()
 
     async def close(self) -> None:
         """End the streams that the step has opened and, being closed itself, left open."""
@@ -248,7 +254,10 @@ class Context:
         """
         stage = stage or prompt.id.rsplit("/", 1)[-1]
         seed = derive_seed(self.session.seed, self.step, draw, attempt)
-        rendered = prompt.render(values, chat=self.session.chat)
+        try:
+            rendered = prompt.render(values, chat=self.session.chat)
+        except PromptError as error:
+            raise RequestRefused("prompt_not_rendered", str(error)) from error
         request = Request(
             messages=rendered.messages,
             text=rendered.text,
@@ -309,6 +318,8 @@ class Context:
             finally:
                 self.stats.in_flight -= 1
                 session.limiter.release()
+            if completion.prompt_tokens == 0:
+                self._without_usage()
             session.journal.put(key, self.step, stage, request, completion)
         except BaseException as error:
             if isinstance(error, RequestRefused):
@@ -321,6 +332,20 @@ class Context:
         session.ledger.charge(completion.prompt_tokens, completion.completion_tokens)
         flying.set_result(completion)
         return completion
+
+    def _without_usage(self) -> None:
+        """The engine has answered without token counts: say so, and end a run that lives by them.
+
+        Raises:
+            EngineError: If the budget limits tokens or money.
+        """
+        budget = self.session.ledger.budget
+        if budget.tokens is not None or budget.money is not None:
+            raise EngineError(
+                "the server sends no token counts, so that budget.tokens and budget.money cannot be kept; limit "
+                "budget.requests or budget.seconds instead."
+            )
+        self.note("the server sends no token counts: tokens are counted as 0")
 
     def derive(
         self,
@@ -357,7 +382,7 @@ class Context:
             seed=answer.seed,
             requests=(*also, answer.key, *then),
         )
-        name = derived_id(f"{self.step}/{label}" if label else self.step, answer.key, ordinal)
+        name = derived_id(f"{self.step}/{label}" if label else self.step, answer.key, ordinal, parents)
         return Record(name, storable(fields), provenance)
 
 

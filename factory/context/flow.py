@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any
 
 from factory.context.context import Context, NotYetKnown, Session
 from factory.context.stats import StepStats
@@ -69,6 +70,7 @@ async def _each(
                 ctx.stats.counted = kept
                 yield ready.popleft()
             if accept is not None and kept >= accept:
+                ctx.enough()
                 return
             if (sentence := _spent(outcomes)) is not None:
                 feeder.stop_at(position - 1 + width)
@@ -77,9 +79,35 @@ async def _each(
         if accept is not None and kept < accept and not ctx.planning:
             ctx.end("short", f"{accept:,} records were asked for; the {position:,} that came in gave only {kept:,}.")
     finally:
-        ready.extend(await feeder.close())
-        for outcome in ready:
-            ctx.leave(not_needed(ctx.session, ctx.step, outcome, accept) if isinstance(outcome, Record) else outcome)
+        feeder.cancel()
+        await undisturbed(_leave_all(ctx, feeder, ready, accept))
+
+
+async def _leave_all(ctx: Context, feeder: _Feeder, ready: deque[Outcome], accept: int | None) -> None:
+    """File what the stream has taken in but not yielded."""
+    ready.extend(await feeder.close())
+    for outcome in ready:
+        ctx.leave(not_needed(ctx.session, ctx.step, outcome, accept) if isinstance(outcome, Record) else outcome)
+
+
+async def undisturbed(ending: Coroutine[Any, Any, None]) -> None:
+    """Run something to its end also where the task around it is cancelled meanwhile; the cancellation comes after it.
+
+    A step that has enough is closing down by itself when its reader, which has enough too, cancels it: what it
+    holds must be filed all the same.
+    """
+    task = asyncio.ensure_future(ending)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            if task.cancelled():
+                raise
+            cancelled = error
+    task.result()
+    if cancelled is not None:
+        raise cancelled
 
 
 def surplus(record: Record, accept: int | None = None) -> Rejected:
@@ -133,6 +161,7 @@ class _Feeder:
         self._places = asyncio.Semaphore(window)
         self._queue: asyncio.Queue[_Item | None] = asyncio.Queue()
         self._out: _Item | None = None
+        self._waiting: list[_Item] = []
         self._unstarted: Record | None = None
         self._started = 0
         self._stop_at: int | None = None
@@ -189,17 +218,20 @@ class _Feeder:
         """One record's outcomes have been dealt with; the next may start."""
         self._places.release()
 
-    async def close(self) -> list[Outcome]:
-        """Cancel what is still running; returns what is known of every record not taken, else the record itself."""
+    def cancel(self) -> None:
+        """Start nothing more and cancel what is still running."""
         self._task.cancel()
-        waiting = [] if self._out is None else [self._out]
+        self._waiting = [] if self._out is None else [self._out]
         while not self._queue.empty():
             item = self._queue.get_nowait()
-            waiting += [] if item is None else [item]
-        for _, task in waiting:
+            self._waiting += [] if item is None else [item]
+        for _, task in self._waiting:
             task.cancel()
-        await asyncio.gather(self._task, *(task for _, task in waiting), return_exceptions=True)
-        left = [outcome for record, task in waiting for outcome in _known(record, task)]
+
+    async def close(self) -> list[Outcome]:
+        """After `cancel`: what is known of every record not taken, else the record itself."""
+        await asyncio.gather(self._task, *(task for _, task in self._waiting), return_exceptions=True)
+        left = [outcome for record, task in self._waiting for outcome in _known(record, task)]
         return left if self._unstarted is None else [*left, self._unstarted]
 
 

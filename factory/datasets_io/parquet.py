@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from factory.datasets_io.rows import column_name
+from factory.errors import RunDirError
 from factory.records import Provenance, Record, Rejected
 
 GROUP_ROWS = 10_000
@@ -203,10 +204,24 @@ def _groups(rows: Iterator[dict[str, Any]], count: int) -> Iterator[list[dict[st
 
 
 def read_shards(folder: Path, matches: Callable[[str], bool] | None = None) -> Iterator[dict[str, Any]]:
-    """Rows of all shards in order; `matches` selects by record id before rows are built."""
+    """Rows of all shards in order; `matches` selects by record id before rows are built.
+
+    Raises:
+        RunDirError: If a shard is damaged.
+    """
     for path in sorted(folder.glob("*.parquet")):
-        for batch in pq.ParquetFile(path).iter_batches():
-            if matches is not None:
-                wanted = [i for i, name in enumerate(batch.column("record_id").to_pylist()) if matches(name)]
-                batch = batch.take(pa.array(wanted, type=pa.int64()))
-            yield from batch.to_pylist()
+        try:
+            for batch in pq.ParquetFile(path).iter_batches():
+                if matches is not None:
+                    wanted = [i for i, name in enumerate(batch.column("record_id").to_pylist()) if matches(name)]
+                    batch = batch.take(pa.array(wanted, type=pa.int64()))
+                yield from batch.to_pylist()
+        except (pa.ArrowException, OSError) as error:
+            raise damaged(path, error) from error
+
+
+def damaged(path: Path, error: Exception) -> RunDirError:
+    """A file of a run directory that cannot be read; all of them can be made again."""
+    return RunDirError(
+        f"{path}: is damaged ({error}); run the recipe into the same directory again: the journal makes it anew."
+    )

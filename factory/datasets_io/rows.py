@@ -119,7 +119,7 @@ def storable(value: Any) -> Any:
     """
     try:
         msgspec.msgpack.encode(value)
-    except (UnicodeEncodeError, OverflowError):
+    except (UnicodeEncodeError, OverflowError, TypeError):
         return _replaced(value)
     return value
 
@@ -131,7 +131,24 @@ def _replaced(value: Any) -> Any:
         return [_replaced(item) for item in value]
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode("utf-8")
-    return str(value) if isinstance(value, int) and not -(2**63) <= value < 2**64 else value
+    if isinstance(value, tuple):
+        return [_replaced(item) for item in value]
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return str(value)
+    return value if _encodable(value) else _spoken(value)
+
+
+def _encodable(value: Any) -> bool:
+    try:
+        msgspec.msgpack.encode(value)
+    except TypeError:
+        return False
+    return True
+
+
+def _spoken(value: Any) -> str:
+    """A value of another library, such as a time of pandas, as text."""
+    return str(value.isoformat()) if hasattr(value, "isoformat") else str(value)
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -213,14 +230,35 @@ def _parquet(path: Path) -> Iterator[Scanned]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    number = 0
     try:
-        number = 0
-        for batch in pq.ParquetFile(path).iter_batches():
-            for row in batch.to_pylist():
+        file = pq.ParquetFile(path)
+        names = file.schema_arrow.names
+        if len(set(names)) != len(names):
+            raise SourceError(f"{path}: expected distinct column names, found {', '.join(names)}.")
+        for batch in file.iter_batches():
+            for row in _plain_times(batch).to_pylist():
                 number += 1
-                yield f"{path}: row {number}", row
+                yield f"{path}: row {number}", storable(row)
     except pa.ArrowException as error:
         raise SourceError(f"{path}: not a Parquet file: {error}.") from error
+    except (OverflowError, UnicodeDecodeError, ValueError) as error:
+        raise SourceError(f"{path}: a value near row {number + 1} cannot be read: {error}.") from error
+
+
+def _plain_times(batch: Any) -> Any:
+    """The batch, with times of nanoseconds as text: Python has none, and pandas would put its own in their place."""
+    import pyarrow as pa
+
+    columns = [column.cast(pa.string()) if _is_nanoseconds(column.type) else column for column in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+def _is_nanoseconds(kind: Any) -> bool:
+    import pyarrow as pa
+
+    timed = pa.types.is_timestamp(kind) or pa.types.is_duration(kind) or pa.types.is_time64(kind)
+    return bool(timed and kind.unit == "ns")
 
 
 def _folder(path: Path) -> Iterator[Scanned]:

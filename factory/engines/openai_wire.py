@@ -27,6 +27,7 @@ from factory.errors import EngineError, RequestRefused, UserError
 Structured = Literal["openai", "vllm", "none"]
 
 MAX_PAUSE_S = 60.0
+MOST_TOKENS = 10**9
 DETAIL_CHARS = 300
 RETRIED = frozenset({408, 409, 429})
 REFUSED = frozenset({400, 413, 422})
@@ -61,6 +62,12 @@ class _Choice(msgspec.Struct):
 class _Answer(msgspec.Struct):
     choices: list[_Choice]
     usage: _Usage | None = None
+
+
+def _counts(usage: _Usage | None) -> tuple[int, int]:
+    """Tokens of prompt and answer; 0 for counts that are missing or cannot be."""
+    given = (0, 0) if usage is None else (usage.prompt_tokens or 0, usage.completion_tokens or 0)
+    return given if all(0 <= count <= MOST_TOKENS for count in given) else (0, 0)
 
 
 class Model(msgspec.Struct):
@@ -210,15 +217,15 @@ class Wire:
             raise Fault(f"broke off its answer (finish_reason '{choice.finish_reason}')")
         if choice.message is None and choice.text is msgspec.UNSET:
             raise Fault(f"sent a completion without an answer{self._quote(reply)}")
-        usage = answer.usage or _Usage()
-        self.usage_missing |= usage.prompt_tokens is None or usage.completion_tokens is None
+        prompt_tokens, completion_tokens = _counts(answer.usage)
+        self.usage_missing |= not prompt_tokens
         text = choice.message.content if choice.message else choice.text
         refusal = choice.message.refusal if choice.message else None
         return Completion(
             text=text or "",
             finish_reason="refused" if refusal else FINISH_REASONS.get(choice.finish_reason, "stop"),
-            prompt_tokens=usage.prompt_tokens or 0,
-            completion_tokens=usage.completion_tokens or 0,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
             detail=self._shown(refusal or ("content filter" if choice.finish_reason == "content_filter" else "")),
         )
 

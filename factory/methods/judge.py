@@ -158,9 +158,8 @@ async def _judged(record: Record, ctx: Context, options: Options, prompt: Prompt
             break
     if answer is None:
         raise ValueError(options.attempts)
-    root = record.provenance.root or record.id
     fields = {**record.fields, options.column: score}
-    row = ctx.derive(answer, 0, fields, parents=(record.id,), root=root, also=tuple(earlier))
+    row = ctx.derive(answer, 0, fields, parents=(record.id,), root=record.family, also=tuple(earlier))
     return _kept(row, options, score, answer)
 
 

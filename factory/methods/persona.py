@@ -123,7 +123,7 @@ class _Making:
         return outcomes
 
     async def _task(self, record: Record, persona: str, kind: str, number: int) -> Outcome:
-        options, root = self._options, record.provenance.root or record.id
+        options, root = self._options, record.family
         values = {"persona": persona, "number": number + 1}
         written = await self._ctx.complete(
             self._prompts[kind],

@@ -206,7 +206,8 @@ def _step(loading: _Loading, index: int, item: Any, head: Head | None) -> Step |
     if isinstance(item, str):
         item = {item: {}}
     if not isinstance(item, dict) or len(item) != 1:
-        keys = f", found the keys {', '.join(map(str, item))}: indent options below their method" if item else ""
+        several = isinstance(item, dict) and item
+        keys = f", found the keys {', '.join(map(str, item))}: indent options below their method" if several else ""
         example = "expected one method with its options, e.g. '- self_instruct: {accept: 100}'"
         loading.report(place, example + (keys if isinstance(item, dict) else ""))
         return None

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from factory.engines.protocol import Sampling
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
-Count = Annotated[int, Field(ge=1, strict=True)]
+Count = Annotated[int, Field(ge=1, le=10**12, strict=True)]
+Tokens = Annotated[int, Field(ge=1, le=10**8, strict=True)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -26,10 +27,10 @@ class Strict(BaseModel):
 class SamplingOptions(Strict):
     """How tokens are drawn; see `factory.engines.protocol.Sampling` for ranges and meanings."""
 
-    max_tokens: Count = 512
+    max_tokens: Tokens = 512
     temperature: Annotated[float, Field(ge=0.0, le=5.0)] = 1.0
     top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    top_k: Annotated[int, Field(ge=0)] = 0
+    top_k: Annotated[int, Field(ge=0, le=10**8)] = 0
     min_p: Fraction = 0.0
     presence_penalty: Annotated[float, Field(ge=-2.0, le=2.0)] = 0.0
     frequency_penalty: Annotated[float, Field(ge=-2.0, le=2.0)] = 0.0
@@ -50,7 +51,7 @@ class EngineOptions(Strict):
     revision: str | None = None
     chat: bool = True
     max_in_flight: Count = 64
-    max_model_len: Count | None = None
+    max_model_len: Tokens | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     tensor_parallel_size: Count = 1
     gpu_memory_utilization: Annotated[float, Field(gt=0.0, le=1.0)] = 0.9

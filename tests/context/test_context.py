@@ -215,7 +215,7 @@ def test_a_derived_record_is_named_by_its_step_its_request_and_its_place(journal
         "step": "one", "method": "prompt", "parents": ("a",), "root": "r", "prompt": "p", "prompt_hash": "hash",
         "model": "fake@main", "seed": 7, "requests": (),
     }  # fmt: skip
-    again = ctx.derive(answer, 0, {"text": "other fields"}, parents=("b",))
+    again = ctx.derive(answer, 0, {"text": "other fields"}, parents=("a",))
     assert again.id == made.id
     ids = {made.id, ctx.derive(answer, 1, ROW, parents=()).id, other.derive(answer, 0, ROW, parents=()).id}
     ids.add(ctx.derive(answer, 0, ROW, parents=(), label="kind").id)

@@ -122,7 +122,7 @@ class Chains:
             task = f"{task}\n\n{given.strip()}"
         answered = isinstance(output, str) and bool(output.strip())
         fields = self._fields(record, task, output.strip() if answered else None, 0, None, None)
-        root = _family(record)
+        root = record.family
         start = Record(record.id, fields, msgspec.structs.replace(record.provenance, root=root))
         return start if answered else await self._answered_start(start)
 
@@ -334,14 +334,6 @@ def _first_instance(fields: dict[str, Any], instruction: str, given: str, output
     inner = instances[0] if isinstance(instances, list) and instances and output not in fields else None
     source = inner if isinstance(inner, dict) else fields
     return fields.get(instruction), source.get(given), source.get(output)
-
-
-def _family(record: Record) -> str:
-    """The record that this one and all its evolutions descend from: instances of one task are one family."""
-    provenance = record.provenance
-    if provenance.root is not None:
-        return provenance.root
-    return provenance.parents[0] if len(provenance.parents) == 1 else record.id
 
 
 def _same(one: str, other: str) -> bool:

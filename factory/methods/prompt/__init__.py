@@ -129,6 +129,13 @@ async def run(records: AsyncIterator[Record], ctx: Context, options: Options) ->
         yield outcome
 
 
+def _free(name: str, record: Record) -> str:
+    """A name that no column of the row has."""
+    while name in record.fields:
+        name = f"model_{name}"
+    return name
+
+
 class _Asking(NamedTuple):
     """What is the same for all rows."""
 
@@ -164,14 +171,14 @@ class _Asking(NamedTuple):
         """The record with its new columns; as rejected, with the answer as it came."""
 
         def made(values: dict[str, Any]) -> Record:
-            root = record.provenance.root or record.id
+            root = record.family
             fields = {**record.fields, **values}
             return self.ctx.derive(answer, 0, fields, parents=(record.id,), root=root, also=earlier)
 
         try:
             return made(self._read(answer))
         except Misfit as misfit:
-            raw = made({self.options.output if self.schema is None else "answer": answer.text})
+            raw = made({self.options.output if self.schema is None else _free("answer", record): answer.text})
             return reject(raw, "answer", misfit.reason, threshold=misfit.threshold, evidence=misfit.evidence)
 
     def _read(self, answer: Answer) -> dict[str, Any]:

@@ -10,6 +10,7 @@ reads as `{"label": "spam"}`, and `{"label": "maybe"}` is a `Misfit`.
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,9 @@ def load_schema(schema: dict[str, Any] | str | None, base: Path) -> dict[str, An
 
     try:
         Draft202012Validator.check_schema(loaded)
+        list(Draft202012Validator(loaded).iter_errors({}))
+    except RecursionError as error:
+        raise OptionError("schema", "its references lead in a circle that never ends.") from error
     except SchemaError as error:
         place = ".".join(["schema", *map(str, error.absolute_path)])
         raise OptionError(place, f"not a valid JSON Schema: {error.message}.") from error
@@ -72,7 +76,10 @@ def read_object(text: str, schema: dict[str, Any]) -> dict[str, Any]:
     from jsonschema import Draft202012Validator
 
     value = _first_object(text)
-    problem = next(Draft202012Validator(schema).iter_errors(value), None)
+    try:
+        problem = next(Draft202012Validator(schema).iter_errors(value), None)
+    except (RecursionError, ArithmeticError) as error:
+        raise Misfit("schema_mismatch", f"the schema cannot be held against it ({type(error).__name__})") from error
     if problem is not None:
         raise Misfit("schema_mismatch", f"{problem.json_path}: {problem.message}"[:LONGEST_EVIDENCE])
     return {name: value.get(name) for name in schema["properties"]}
@@ -83,7 +90,8 @@ def _first_object(text: str) -> Any:
     if opening is None:
         raise Misfit("not_json", "no JSON object in the answer")
     try:
-        value, _ = json.JSONDecoder(parse_constant=_refuse).raw_decode(text, opening.start())
+        decoder = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+        value, _ = decoder.raw_decode(text, opening.start())
     except (ValueError, RecursionError) as error:
         raise Misfit("not_json", str(error)) from error
     return storable(value)
@@ -91,6 +99,13 @@ def _first_object(text: str) -> Any:
 
 def _refuse(name: str) -> Any:
     raise ValueError(f"JSON has no {name}")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        _refuse(digits)
+    return number
 
 
 def _schema_file(name: str, base: Path) -> Any:

@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 from factory.context import Answer, Context
 from factory.context.context import NotYetKnown
-from factory.context.flow import settle, surplus
+from factory.context.flow import settle, surplus, undisturbed
 from factory.context.shares import Share
 from factory.engines.protocol import Constraint
 from factory.errors import RequestRefused
@@ -101,10 +101,13 @@ class Loop:
                     self._ready.extend(await self._emit(self._drafts.popleft()))
                 while self._ready:
                     yield self._ready.popleft()
+            self._ctx.enough()
             if self._spent is not None and not self._ended:
                 self._ctx.end("budget", self._spent)
         finally:
-            await self._file_surplus()
+            for task in self._unfinished():
+                task.cancel()
+            await undisturbed(self._file_surplus())
 
     def _ask_ahead(self) -> None:
         """Ask as far ahead as the window allows."""
@@ -289,13 +292,13 @@ class Loop:
         low = max(0, low - left_over)
         self._ctx.forecast(stage, low, max(0, high), basis, prompt_chars=chars, max_tokens=most)
 
+    def _unfinished(self) -> list[asyncio.Task[Answer] | asyncio.Task[list[Outcome]]]:
+        drafts = [draft.task for draft in self._drafts if draft.task is not None]
+        return [*(task for _, task in self._asked), *drafts]
+
     async def _file_surplus(self) -> None:
-        """Cancel what is in flight, and file what had been made but is not needed."""
-        waiting = [task for _, task in self._asked]
-        tasks = [*waiting, *(draft.task for draft in self._drafts if draft.task is not None)]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """File what had been made but is not needed, once what was in flight is cancelled."""
+        await asyncio.gather(*self._unfinished(), return_exceptions=True)
         made = [*self._ready]
         for draft in self._drafts:
             made += draft.made() or [draft.record]

@@ -79,13 +79,18 @@ _CHOICE = re.compile(
     r"|(?:not|un|in|non)\W{0,3}equal\W{1,4}(?:or|and|/|\||vs\.?|versus)\W{0,4}equal"
 )
 _NEGATED = re.compile(
-    r"(?:\b(?:not|never|neither|nor|no|hardly|cannot|isnt|arent|without)\b|n['’]t\b)(?!\W+(?:differ\w*|distinct|only)\b)"
+    r"(?:\b(?:not|never|neither|nor|no|hardly|cannot|isnt|arent|without)\b|n['’]t\b)(?!\W+(?:differ\w*|distinct|only|just|merely)\b)"
     r"[^.!?;\n]{0,40}?\bequal(?:ly|ity)?\b"
     r"|\b(?:un|in|non)[\W_]*equal(?:ly|ity)?\b|\bn\W?o\W?t[\W_]*equal\b|(?:≠|!=|[¬!~])\s*equal\b"
     r"|\bequal[\W_]{0,3}(?:not|no|false|nope)\b"
 )
-_DOUBTFUL = re.compile(r"\bequal\b[^.!?;\n]{0,30}\b(?:not|no|false|wrong)\b|\bequal\b[^.!?;\n]{0,30}n['’]t\b")
-_EQUAL = re.compile(r"\bequal(?:ly|ity)?\b")
+_DOUBTFUL = re.compile(
+    r"\bequal\b[^.!?;\n]{0,30}(?:\b(?:not|no|false|wrong)\b|n['’]t\b)"
+    r"|\bequal\b[^.!?;\n]{0,80}\b(?:but|although|though|however|except)\b[^.!?;\n]{0,60}\b(?:more|less|other|different)\b"
+    r"|\bequal\s+(?:conditions|constraints|requirements|numbers?|amounts?|parts|shares?|opportunit\w+)\b"
+)
+_EQUAL = re.compile(r"\bequal(?:ly)?\b")
+_SYMBOL = re.compile(r"(?:≠|!=|[¬!~])\s*equal\b")
 _STATED = re.compile(
     r"\A[\W_]*(?:(?:final\s+)?(?:verdict|answer|judg\w*|result|conclusion|decision)\W{0,6}(?:is\W{1,3})?)?"
 )
@@ -111,13 +116,15 @@ def _folded(text: str) -> str:
     """Lower case, one kind of letters, without markup, thoughts and repeated choices."""
     text = unicodedata.normalize("NFKC", _THOUGHT.sub("\n", text)).casefold()
     text = "".join(character for character in text if unicodedata.category(character) not in ("Cf", "Mn"))
-    text = re.sub(r"[*`#\"“”'’](?!t\b)|(?<!\w)_|_(?!\w)", "", text)
+    text = re.sub(r"[*`#\"“”'’](?!t\b)|(?<![^\W_])_+|_+(?![^\W_])", "", text)
     text = re.sub(r"\b(not|un|non|in)[\W_]*\n[\W_]*(?=equal\b)", r"\1 ", text)
     return _CHOICE.sub(" ", text)
 
 
 def _verdict_line(line: str) -> bool | None:
     """The verdict of a line that holds nothing else."""
+    if _SYMBOL.search(line):
+        return False
     rest = _STATED.sub("", line, count=1).strip(" \t.:;,!()[]{}-–—=>")
     words = re.findall(r"[^\W_]+", rest)
     return _verdict(rest) if 1 <= len(words) <= 2 and "?" not in line else None

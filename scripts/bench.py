@@ -5,7 +5,7 @@ scripts/bench runner   requests/s of the runner alone, one core, scripted engine
 scripts/bench prompt   tokens/s of a `prompt` step over raw vLLM on the same requests
 scripts/bench novelty FILE.jsonl   ms to find the nearest of a pool of texts (column `instruction`)
 scripts/bench loop     tokens/s of the Self-Instruct loop over raw vLLM on the same requests
-
+scripts/bench evol     tokens/s of chains of evolutions over the same requests with a barrier after each epoch
 """
 
 from __future__ import annotations
@@ -172,6 +172,89 @@ def bench_loop() -> None:
         _ratio("Self-Instruct loop / raw vLLM", recipe, Path(name))
 
 
+def _chains(out: Path) -> list[list[list[Any]]]:
+    """Requests of a finished Evol-Instruct run, by row and epoch, in the order in which they were asked."""
+    import msgspec
+    import pyarrow.parquet as pq
+
+    from factory.journal import Journal
+
+    journal = Journal(out / "journal.sqlite", read_only=True)
+    chains: dict[str, dict[int, list[Any]]] = {}
+    for folder in ("data", "rejected"):
+        for path in sorted((out / folder).glob("*.parquet")):
+            for row in pq.read_table(path).to_pylist():
+                epoch = row["epoch"] if folder == "data" else json.loads(row["fields"])["epoch"]
+                for key in row["provenance"]["requests"] if epoch else ():
+                    found = journal.request(key)
+                    assert found is not None
+                    # Greedy, so that every replay writes the same answers.
+                    sampling = msgspec.structs.replace(found[0].sampling, temperature=0.0)
+                    request = msgspec.structs.replace(found[0], sampling=sampling)
+                    chains.setdefault(row["provenance"]["root"], {}).setdefault(epoch, []).append(request)
+    journal.close()
+    return [[requests for _, requests in sorted(epochs.items())] for epochs in chains.values()]
+
+
+async def _replay(engine: Any, chains: list[list[list[Any]]], *, barrier: bool) -> tuple[int, float]:
+    """Tokens and seconds of all chains, each asking one request after the other."""
+    slots = asyncio.Semaphore(IN_FLIGHT)
+    tokens = 0
+
+    async def ask(requests: list[Any]) -> None:
+        nonlocal tokens
+        for request in requests:
+            async with slots:
+                completion = await engine.complete(request)
+            tokens += completion.completion_tokens
+
+    async def whole(chain: list[list[Any]]) -> None:
+        for requests in chain:
+            await ask(requests)
+
+    engine._thread._stepper._engine.reset_prefix_cache()
+    began = time.perf_counter()
+    if barrier:
+        for epoch in range(max(map(len, chains))):
+            await asyncio.gather(*(ask(chain[epoch]) for chain in chains if epoch < len(chain)))
+    else:
+        await asyncio.gather(*map(whole, chains))
+    return tokens, time.perf_counter() - began
+
+
+def bench_evol() -> None:
+    import factory
+    from factory.engines.vllm import VllmEngine
+
+    with tempfile.TemporaryDirectory() as name:
+        recipe = Path(name) / "evol.yaml"
+        text = (ROOT / "recipes" / "evol_instruct.yaml").read_text().replace("epochs: 2 ", "epochs: 3 ")
+        text = text.replace("first: 40", "first: 64").replace("max_in_flight: 32", f"max_in_flight: {IN_FLIGHT}")
+        recipe.write_text(text)
+        engine = VllmEngine(model="embedded", max_in_flight=IN_FLIGHT)
+
+        async def measure() -> None:
+            await engine.start()
+            speeds: dict[bool, list[float]] = {False: [], True: []}
+            for barrier in (False, True, True, False):
+                tokens, seconds = await _replay(engine, chains, barrier=barrier)
+                speeds[barrier].append(tokens / seconds)
+            free, barred = statistics.mean(speeds[False]), statistics.mean(speeds[True])
+            print(
+                f"Evol-Instruct, {len(chains)} chains of 3 epochs: {free:.0f} tok/s ({_all(speeds[False])}) over "
+                f"{barred:.0f} tok/s with a barrier after each epoch ({_all(speeds[True])}) = {free / barred:.2f} ({load()})"
+            )
+
+        factory.run(recipe, Path(name) / "run", progress=False)
+        chains = _chains(Path(name) / "run")
+        asyncio.run(measure())
+        asyncio.run(engine.close())
+
+
+def _all(speeds: list[float]) -> str:
+    return ", ".join(f"{speed:.0f}" for speed in speeds)
+
+
 def bench_novelty(path: str) -> None:
     from factory.novelty.rouge_l import RougeLPool
 
@@ -189,7 +272,7 @@ def bench_novelty(path: str) -> None:
             )
 
 
-BENCHES = {"cli": bench_cli, "runner": bench_runner, "prompt": bench_prompt, "loop": bench_loop}
+BENCHES = {"cli": bench_cli, "runner": bench_runner, "prompt": bench_prompt, "loop": bench_loop, "evol": bench_evol}
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["novelty"]:

@@ -314,7 +314,10 @@ def _branch(story: Story, depth: int, before: str = "") -> str:
     kind = f"epoch {fields['epoch']}, {fields['operation']}" if fields.get("operation") else step
     state = "" if story.state in ("kept", "source row", "on the way") else f" ({story.state})"
     text = _text_of(story)
-    shared = next((place for place, (one, other) in enumerate(zip(text, before, strict=False)) if one != other), 0)
+    shared = next(
+        (place for place, (one, other) in enumerate(zip(text, before, strict=False)) if one != other),
+        min(len(text), len(before)),
+    )
     text = f"…{text[shared:]}" if shared > SHARED_CHARS else text
     line = (
         f"{'   ' * (depth - 1)}{'└─ ' if depth else ''}[{story.id}] {kind}{state}: {' '.join(_printable(text).split())}"

@@ -85,7 +85,7 @@ class Recipe:
     def resolved(self) -> dict[str, Any]:
         """The recipe with all defaults written out, as JSON-like data."""
         steps = [
-            {step.piece.name: {**step.options.model_dump(mode="json", by_alias=True), "name": step.name}}
+            {step.piece.name: {**step.options.effective().model_dump(mode="json", by_alias=True), "name": step.name}}
             for step in self.steps
         ]
         return {**self.head.model_dump(mode="json"), "steps": steps}

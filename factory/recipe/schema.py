@@ -6,7 +6,7 @@ derives from `StepOptions`.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -112,6 +112,10 @@ class StepOptions(Strict):
     """
 
     name: Name | None = None
+
+    def effective(self) -> Self:
+        """The options with every default that depends on others written out; what the manifest says of the step."""
+        return self
 
 
 class Head(Strict):

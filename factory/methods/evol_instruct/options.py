@@ -97,6 +97,11 @@ class Options(StepOptions):
             raise ValueError("at least one operation needs a weight above 0")
         return given
 
+    def effective(self) -> Options:
+        """With the sampling of the size of model where the recipe gives none."""
+        found = {"evolve": self.evolve_sampling(), "judge": self.judge_sampling(), "answer": self.answer_sampling()}
+        return self.model_copy(update=found)
+
     def evolve_sampling(self) -> SamplingOptions:
         """Sampling of the recipe, or the default for the size of the model."""
         if self.evolve is not None:

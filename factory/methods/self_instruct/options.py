@@ -79,6 +79,16 @@ class Options(StepOptions):
             raise ValueError("variant one_call shows seed tasks only, as Alpaca did: set demonstrations.machine to 0")
         return self
 
+    def effective(self) -> Options:
+        """With the variant's values where the recipe gives none."""
+        found = {
+            "demonstrations": self.shown(),
+            "instructions": self.instruction_sampling(),
+            "instances": self.instance_sampling(),
+            "rules": self.rules.model_copy(update={"blacklist": list(self.blacklist())}),
+        }
+        return self.model_copy(update=found)
+
     def blacklist(self) -> tuple[str, ...]:
         """The words of the recipe, or the variant's."""
         if self.rules.blacklist is not None:

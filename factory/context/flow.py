@@ -76,7 +76,7 @@ async def _each(
                 feeder.stop_at(position - 1 + width)
                 ctx.end("budget", sentence)
             feeder.done_one()
-        if accept is not None and kept < accept and not ctx.planning:
+        if accept is not None and kept < accept and not ctx.planning and ctx.session.limit is None:
             ctx.end("short", f"{accept:,} records were asked for; the {position:,} that came in gave only {kept:,}.")
     finally:
         feeder.cancel()

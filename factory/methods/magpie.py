@@ -1,4 +1,4 @@
-"""Magpie: an aligned model is shown an open user's turn and nothing else, writes what a user would ask, and answers it.
+"""Magpie: a chat model is shown an open user's turn, writes what a user would ask, and answers it.
 
 From the opened template (`<|im_start|>user` and no more) come rows like
 

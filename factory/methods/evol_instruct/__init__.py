@@ -1,4 +1,4 @@
-"""Evol-Instruct: tasks are rewritten into harder or rarer ones, epoch after epoch, and weak evolutions eliminated.
+"""Evol-Instruct: tasks are rewritten into harder or rarer ones, epoch after epoch; weak ones are eliminated.
 
 From `{"instruction": "Name three rivers.", "output": "The Nile, …"}` come itself and rows like
 

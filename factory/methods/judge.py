@@ -182,7 +182,7 @@ def read_score(text: str, low: int, high: int) -> float | None:
     """
     plain = re.sub(r"[*`_#]", "", _THOUGHT.sub(" ", text))
     plain = re.sub(rf"(?<!\d){low}\s*(?:-|–|to|through|and)\s*{high}(?!\d)", " ", plain)
-    plain = re.sub(rf"(\d)\s*(?:/|out of|of|on a scale of)\s*{high}(?![\d.])", r"\1", plain)
+    plain = re.sub(rf"(\d)\s*(?:/|out of|of|on a scale of)\s*{high}(?!\d|\.\d)", r"\1", plain)
     named = [_value(found) for found in _NAMED.findall(plain)]
     numbers = named or [_value(found) for found in _NUMBER.findall(plain)]
     distinct = set(numbers)

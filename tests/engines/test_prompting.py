@@ -9,7 +9,7 @@ from factory.engines.embedded import embedded_model_dir
 from factory.engines.model_source import ModelSource, load_tokenizer
 from factory.engines.prompting import PromptRenderer
 from factory.engines.protocol import Message, Request, Sampling
-from factory.errors import EngineError, RequestRefused
+from factory.errors import EngineError, RequestRefused, UserError
 
 pytestmark = pytest.mark.engine
 HEAD = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
@@ -77,3 +77,54 @@ def test_a_template_that_refuses_names_the_roles(tokenizer: Any) -> None:
     strict.chat_template = "{{ raise_exception('System role not supported') }}"
     with pytest.raises(EngineError, match=r"roles system, user \(System role not supported\)"):
         PromptRenderer(strict, 4096).render(Request(messages=(Message("system", "S"), Message("user", "U"))))
+
+
+# --- a user's turn that is opened ------------------------------------------------------------------------------
+
+LLAMA_3 = (
+    "{{ bos_token }}{% for m in messages %}<|start_header_id|>{{ m.role }}<|end_header_id|>\n\n{{ m.content | trim }}"
+    "<|eot_id|>{% endfor %}{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
+)
+MISTRAL = "{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]{% else %}{{ m.content }}{% endif %}{% endfor %}"
+
+
+def opened(tokenizer: Any, *messages: Message, template: str | None = None) -> tuple[str, Any]:
+    changed = copy.deepcopy(tokenizer)
+    if template is not None:
+        changed.chat_template = template
+    found = PromptRenderer(changed, 4096).render(Request(messages=messages, user_turn=True))
+    return str(changed.decode(found.ids)), found
+
+
+def test_an_opened_turn_is_the_template_up_to_it_token_by_token(tokenizer: Any) -> None:
+    text, found = opened(tokenizer, Message("user", ""))
+    assert text == HEAD + "<|im_start|>user\n"
+    whole = tokenizer(tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=False))["input_ids"]
+    assert found.ids == whole[: len(found.ids)]
+    assert found.end_ids == (tokenizer.convert_tokens_to_ids("<|im_end|>"),)
+    assert found.end_texts == ()
+
+
+def test_a_turn_may_have_begun_and_follow_others(tokenizer: Any) -> None:
+    text, _ = opened(tokenizer, Message("system", "You know birds."), Message("user", "How do"))
+    assert text == "<|im_start|>system\nYou know birds.<|im_end|>\n<|im_start|>user\nHow do"
+
+
+@pytest.mark.parametrize(
+    ("template", "text", "ending"),
+    [
+        (LLAMA_3, "<|start_header_id|>user<|end_header_id|>\n\n", "<|eot_id|>"),
+        (MISTRAL, "[INST] ", "[/INST]"),
+    ],
+)
+def test_templates_of_other_models_are_opened_too(tokenizer: Any, template: str, text: str, ending: str) -> None:
+    shown, found = opened(tokenizer, Message("user", ""), template=template)
+    assert shown.endswith(text)
+    assert found.end_texts == (ending,)
+
+
+def test_what_cannot_be_opened_says_so(tokenizer: Any) -> None:
+    with pytest.raises(UserError, match="can only be opened by a chat template"):
+        PromptRenderer(tokenizer, 4096, False).render(Request(messages=(Message("user", ""),), user_turn=True))
+    with pytest.raises(EngineError, match="changes what it is given"):
+        opened(tokenizer, Message("user", ""), template="{% for m in messages %}{{ m.content | upper }}{% endfor %}")

@@ -113,3 +113,13 @@ def test_closing_cuts_a_long_batch_short() -> None:
 def test_a_folder_that_is_no_model_is_named(tmp_path: object) -> None:
     with pytest.raises(EngineError, match=r"no config\.json"):
         asyncio.run(TransformersEngine(model=str(tmp_path)).start())
+
+
+def test_a_users_turn_is_gone_on_with_and_ends_where_the_user_ends(engine: TransformersEngine) -> None:
+    sampling = Sampling(max_tokens=60, temperature=0.7, top_p=0.9)
+    answers = ask_all(
+        engine,
+        *[Request(messages=(Message("user", ""),), sampling=sampling, user_turn=True, seed=seed) for seed in range(6)],
+    )
+    assert any(answer.finish_reason == "stop" for answer in answers)
+    assert not [answer.text for answer in answers if "<|" in answer.text]

@@ -224,3 +224,14 @@ def test_a_model_that_is_nowhere_is_an_engine_error_with_a_way_out() -> None:
     )
     assert "'nobody/no-such-model' at revision 'v1'" in done.stdout
     assert "model: embedded" in done.stdout
+
+
+def test_a_users_turn_is_gone_on_with_and_ends_where_the_user_ends(engine: VllmEngine) -> None:
+    sampling = Sampling(max_tokens=200, temperature=1.0, top_p=0.9)
+    answers = ask_all(
+        engine, *[Request(messages=(Message("user", ""),), sampling=sampling, user_turn=True) for _ in range(12)]
+    )
+    ended = [answer.text for answer in answers if answer.finish_reason == "stop"]
+    assert len(ended) >= 6
+    assert len(set(ended)) > 3
+    assert not [text for text in ended if "<|" in text or "assistant\n" in text]

@@ -173,7 +173,7 @@ def bench_loop() -> None:
 
 
 def _chains(out: Path) -> list[list[list[Any]]]:
-    """Requests of a finished Evol-Instruct run, by row and epoch, in the order in which they were asked."""
+    """Requests and answers of a finished Evol-Instruct run, by row and epoch, in the order in which they were asked."""
     import msgspec
     import pyarrow.parquet as pq
 
@@ -191,9 +191,19 @@ def _chains(out: Path) -> list[list[list[Any]]]:
                     # Greedy, so that every replay writes the same answers.
                     sampling = msgspec.structs.replace(found[0].sampling, temperature=0.0)
                     request = msgspec.structs.replace(found[0], sampling=sampling)
-                    chains.setdefault(row["provenance"]["root"], {}).setdefault(epoch, []).append(request)
+                    pair = request, found[1].completion_tokens
+                    chains.setdefault(row["provenance"]["root"], {}).setdefault(epoch, []).append(pair)
     journal.close()
     return [[requests for _, requests in sorted(epochs.items())] for epochs in chains.values()]
+
+
+def _at_constant_step_time(chains: list[list[list[Any]]]) -> float:
+    """The same ratio where a step takes as long for one request as for all, as on a GPU that is not full."""
+    lengths = [[sum(tokens for _, tokens in requests) for requests in chain] for chain in chains]
+    barred = sum(
+        max(chain[epoch] for chain in lengths if epoch < len(chain)) for epoch in range(max(map(len, lengths)))
+    )
+    return barred / max(map(sum, lengths))
 
 
 async def _replay(engine: Any, chains: list[list[list[Any]]], *, barrier: bool) -> tuple[int, float]:
@@ -203,7 +213,7 @@ async def _replay(engine: Any, chains: list[list[list[Any]]], *, barrier: bool) 
 
     async def ask(requests: list[Any]) -> None:
         nonlocal tokens
-        for request in requests:
+        for request, _ in requests:
             async with slots:
                 completion = await engine.complete(request)
             tokens += completion.completion_tokens
@@ -242,7 +252,8 @@ def bench_evol() -> None:
             free, barred = statistics.mean(speeds[False]), statistics.mean(speeds[True])
             print(
                 f"Evol-Instruct, {len(chains)} chains of 3 epochs: {free:.0f} tok/s ({_all(speeds[False])}) over "
-                f"{barred:.0f} tok/s with a barrier after each epoch ({_all(speeds[True])}) = {free / barred:.2f} ({load()})"
+                f"{barred:.0f} tok/s with a barrier after each epoch ({_all(speeds[True])}) = {free / barred:.2f} ({load()}); "
+                f"at a constant step time {_at_constant_step_time(chains):.2f}"
             )
 
         factory.run(recipe, Path(name) / "run", progress=False)

@@ -35,9 +35,10 @@ from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from factory.engines.protocol import Message
-from factory.errors import PromptError
-from factory.resources import resource
+from factory.errors import OptionError, PromptError
+from factory.resources import find, resource
 
+LONGEST_SHOWN = 80
 ROLES = ("system", "user", "assistant", "text")
 _SECTION = re.compile(r"^=== (\w+) ===[ \t]*(?:\n|\Z)", re.MULTILINE)
 _HEADER = re.compile(r"\A---[ \t]*\n(.*?)^---[ \t]*\n", re.DOTALL | re.MULTILINE)
@@ -249,6 +250,25 @@ def load_prompt(path: Path, prompt_id: str | None = None) -> Prompt:
 @lru_cache(maxsize=64)
 def _prompt(prompt_id: str, path: Path, source: str) -> Prompt:
     return Prompt(prompt_id, path, source)
+
+
+def named_prompt(name: str, base: Path, option: str = "prompt") -> Prompt:
+    """The prompt file that an option names: beside the recipe, in the working directory, or a shipped one.
+
+    Raises:
+        OptionError: If there is none, or it is no prompt file.
+    """
+    path = find(name, base)
+    if path is None:
+        shown = name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}…"
+        raise OptionError(
+            option, f"{shown}: no such prompt file (looked beside the recipe and in the working directory)."
+        )
+    shipped = path == resource(name) and name.startswith("prompts/")
+    try:
+        return load_prompt(path, name.removeprefix("prompts/").removesuffix(".jinja") if shipped else name)
+    except PromptError as error:
+        raise OptionError(option, str(error)) from error
 
 
 def shipped_prompt(name: str) -> Prompt:

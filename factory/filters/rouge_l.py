@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Literal
 
 from factory.context import Context
-from factory.errors import OptionError
 from factory.novelty.rouge_l import RougeLPool
+from factory.recipe.columns import require
 from factory.recipe.schema import Fraction, StepOptions
-from factory.recipe.suggest import did_you_mean
 from factory.records import Outcome, Record, digest, reject
 
 
@@ -44,9 +43,7 @@ def columns(options: Options, base: Path, incoming: set[str] | None) -> set[str]
         OptionError: If the compared column is not among them.
     """
     for option, name in (("field", options.field), ("group_by", options.group_by)):
-        if incoming is not None and name is not None and name not in incoming:
-            hint = did_you_mean(name, incoming)
-            raise OptionError(option, f"no column '{name}'{hint}; the rows have {', '.join(sorted(incoming))}.")
+        require(option, name, incoming)
     return incoming
 
 

@@ -20,12 +20,11 @@ from pydantic import Field, model_validator
 
 from factory.context import Answer, Context, each
 from factory.engines.protocol import Constraint
-from factory.errors import OptionError, PromptError
-from factory.prompts import Prompt, load_prompt
+from factory.errors import OptionError
+from factory.prompts import Prompt, named_prompt
+from factory.recipe.columns import require
 from factory.recipe.schema import Count, SamplingOptions, StepOptions
-from factory.recipe.suggest import did_you_mean
 from factory.records import Outcome, Record, reject
-from factory.resources import find
 
 RETRY_TEMPERATURE = 0.7
 MOST_MEANS = 12
@@ -83,15 +82,7 @@ def prompts(options: Options, base: Path) -> list[Prompt]:
     Raises:
         OptionError: If it is missing, or no prompt file.
     """
-    path = find(options.prompt, base)
-    if path is None:
-        raise OptionError(
-            "prompt", f"{options.prompt}: no such prompt file (looked beside the recipe and in the wheel)."
-        )
-    try:
-        return [load_prompt(path, options.prompt.removeprefix("prompts/").removesuffix(".jinja"))]
-    except PromptError as error:
-        raise OptionError("prompt", str(error)) from error
+    return [named_prompt(options.prompt, base)]
 
 
 def columns(options: Options, base: Path, incoming: set[str] | None) -> set[str] | None:
@@ -105,9 +96,7 @@ def columns(options: Options, base: Path, incoming: set[str] | None) -> set[str]
     wanted = [("prompt", name) for name in prompts(options, base)[0].header.inputs]
     wanted += [("mean_by", options.mean_by)] if options.mean_by is not None else []
     for option, name in wanted:
-        if name not in incoming:
-            hint = did_you_mean(name, incoming)
-            raise OptionError(option, f"no column '{name}'{hint}; the rows have {', '.join(sorted(incoming))}.")
+        require(option, name, incoming)
     if options.column in incoming:
         raise OptionError("column", f"the rows have a column '{options.column}' already; give the score another name.")
     return {*incoming, options.column}

@@ -22,13 +22,13 @@ from typing import Annotated
 from pydantic import Field
 
 from factory.context import Answer, Context, each
+from factory.context.answers import unusable
 from factory.context.shares import Share
 from factory.engines.protocol import Sampling
-from factory.errors import OptionError, PromptError
-from factory.prompts import Prompt, load_prompt
+from factory.errors import OptionError
+from factory.prompts import Prompt, named_prompt
 from factory.recipe.schema import Count, Rate, SamplingOptions, StepOptions, Strict
 from factory.records import Outcome, Provenance, Record, digest, reject
-from factory.resources import find
 
 Temperature = Annotated[float, Field(gt=0.0, le=5.0)]
 Mass = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -105,19 +105,7 @@ def prompts(options: Options, base: Path) -> list[Prompt]:
     Raises:
         OptionError: If one is missing, or no prompt file.
     """
-    return [_prompt("prompt", options.prompt, base), _prompt("answer_prompt", options.answer_prompt, base)]
-
-
-def _prompt(option: str, name: str, base: Path) -> Prompt:
-    path = find(name, base)
-    if path is None:
-        raise OptionError(
-            option, f"{name}: no such prompt file (looked beside the recipe and in the working directory)."
-        )
-    try:
-        return load_prompt(path, name.removeprefix("prompts/").removesuffix(".jinja"))
-    except PromptError as error:
-        raise OptionError(option, str(error)) from error
+    return [named_prompt(options.prompt, base), named_prompt(options.answer_prompt, base, "answer_prompt")]
 
 
 def columns(options: Options, base: Path, incoming: set[str] | None) -> set[str] | None:
@@ -177,11 +165,8 @@ class _Making:
             self._answer, {"instruction": text}, draw=draft.id, sampling=self._sampling, stage="answer"
         )
         row = ctx.derive(query, 0, {"instruction": text, "output": answer.text.strip()}, parents=(), then=(answer.key,))
-        if not answer.text.strip():
-            return [reject(row, "answer", "empty_answer", evidence="the model wrote nothing")]
-        if answer.cut and not options.keep_cut:
-            return [reject(row, "answer", "cut_off", threshold=options.answers.max_tokens, evidence=answer.text[-300:])]
-        return [row]
+        most = options.answers.max_tokens
+        return [unusable(row, answer.text.strip(), cut=answer.cut, most=most, keep_cut=options.keep_cut) or row]
 
     def _drawn(self, name: str) -> Sampling:
         queries = self._options.queries

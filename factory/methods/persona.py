@@ -20,12 +20,13 @@ from pathlib import Path
 from pydantic import Field, field_validator
 
 from factory.context import Context, each
+from factory.context.answers import unusable
 from factory.engines.protocol import Constraint
-from factory.errors import OptionError
 from factory.prompts import Prompt, shipped_prompt
+from factory.recipe.columns import require
 from factory.recipe.schema import Count, SamplingOptions, StepOptions
 from factory.recipe.suggest import did_you_mean
-from factory.records import Outcome, Record, Rejected, reject
+from factory.records import Outcome, Record, reject
 
 NEUTRAL = ("window",)
 KINDS = ("instruction", "math", "logic")
@@ -84,9 +85,7 @@ def columns(options: Options, base: Path, incoming: set[str] | None) -> set[str]
     Raises:
         OptionError: If the rows have no column of personas.
     """
-    if incoming is not None and options.column not in incoming:
-        hint = did_you_mean(options.column, incoming)
-        raise OptionError("column", f"no column '{options.column}'{hint}; the rows have {', '.join(sorted(incoming))}.")
+    require("column", options.column, incoming)
     return {"instruction", *(["output"] if options.answer else []), "kind", "persona", "persona_id"}
 
 
@@ -136,10 +135,10 @@ class _Making:
         fields = {"kind": kind, "persona": persona, "persona_id": record.id}
         task = read_task(written.text)
         draft = self._ctx.derive(written, 0, {"instruction": task, **fields}, parents=(record.id,), root=root)
-        if not task:
-            return reject(draft, "parse", "empty_answer", evidence="the model wrote nothing")
-        if written.cut:
-            return reject(draft, "parse", "cut_off", threshold=options.writing.max_tokens, evidence=task[-300:])
+        most = options.writing.max_tokens
+        fault = unusable(draft, task, cut=written.cut, most=most, keep_cut=False, rule="parse")
+        if fault is not None:
+            return fault
         if not options.answer:
             return draft
         answer = await self._ctx.complete(
@@ -153,15 +152,8 @@ class _Making:
             root=root,
             then=(answer.key,),
         )
-        return self._judged(row, answer.text.strip(), cut=answer.cut)
-
-    def _judged(self, row: Record, output: str, *, cut: bool) -> Record | Rejected:
-        if not output:
-            return reject(row, "answer", "empty_answer", evidence="the model wrote nothing")
-        if cut and not self._options.keep_cut:
-            most = self._options.answers.max_tokens
-            return reject(row, "answer", "cut_off", threshold=most, evidence=output[-300:])
-        return row
+        most = options.answers.max_tokens
+        return unusable(row, answer.text.strip(), cut=answer.cut, most=most, keep_cut=options.keep_cut) or row
 
 
 def read_task(answer: str) -> str:

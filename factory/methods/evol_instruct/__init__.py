@@ -27,7 +27,7 @@ from factory.methods.evol_instruct.chain import Chains, Tally, prompt_names
 from factory.methods.evol_instruct.operations import IN_DEPTH, WORDS_WANTED
 from factory.methods.evol_instruct.options import Options
 from factory.prompts import Prompt, shipped_prompt
-from factory.recipe.suggest import did_you_mean
+from factory.recipe.columns import require
 from factory.records import Outcome, Record, digest, reject
 
 __all__ = ["NEUTRAL", "Options", "columns", "prompts", "remarks", "run"]
@@ -54,9 +54,7 @@ def columns(options: Options, base: Path, incoming: set[str] | None) -> set[str]
         ("columns.instruction", options.columns.instruction),
         *(("keep_columns", name) for name in options.keep_columns),
     ]:
-        if incoming is not None and name not in incoming:
-            hint = did_you_mean(name, incoming)
-            raise OptionError(option, f"no column '{name}'{hint}; the rows have {', '.join(sorted(incoming))}.")
+        require(option, name, incoming)
     return {*options.keep_columns, *COLUMNS}
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from factory.context import Answer, Context
+from factory.context.answers import unusable
 from factory.context.context import NotYetKnown
 from factory.context.flow import refusal
 from factory.engines.protocol import Constraint, Sampling
@@ -244,10 +245,10 @@ class Chains:
     def _judged_task(self, attempt: _Attempt, made: Record, answer: Answer) -> Rejected | None:
         """What shows in the evolved task alone."""
         task = str(made.fields["instruction"])
-        if not task:
-            return reject(made, "parse", "empty_answer", evidence="the model wrote nothing")
-        if answer.cut:
-            return reject(made, "parse", "cut_off", threshold=self._evolve_sampling.max_tokens, evidence=task[:300])
+        most = self._evolve_sampling.max_tokens
+        fault = unusable(made, task, cut=answer.cut, most=most, keep_cut=False, rule="parse")
+        if fault is not None:
+            return fault
         if self._options.elimination.leak and (leaked := elimination.leaked_words(attempt.task, task)) is not None:
             return reject(made, "leak", "leaked_words", evidence=leaked)
         if self._options.elimination.equal and _same(task, attempt.task):
@@ -294,10 +295,10 @@ class Chains:
     def _judged_answer(self, row: Record, answer: Answer) -> Rejected | None:
         """Rules 2 and 3, and what no dataset wants."""
         task, output, rules = str(row.fields["instruction"]), str(row.fields["output"]), self._options.elimination
-        if not output:
-            return reject(row, "answer", "empty_answer", evidence="the model wrote nothing")
-        if answer.cut and not self._options.keep_cut:
-            return reject(row, "answer", "cut_off", threshold=self._answer_sampling.max_tokens, evidence=output[-300:])
+        most, keep_cut = self._answer_sampling.max_tokens, self._options.keep_cut
+        fault = unusable(row, output, cut=answer.cut, most=most, keep_cut=keep_cut)
+        if fault is not None:
+            return fault
         if rules.sorry and (word := elimination.says_sorry(task, output)) is not None:
             words = len(output.split())
             return reject(row, "sorry", "says_sorry", score=words, threshold=elimination.SORRY_WORDS, evidence=word)

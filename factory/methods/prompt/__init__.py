@@ -22,16 +22,14 @@ from pydantic import ConfigDict, Field
 
 from factory.context import Answer, Context, each
 from factory.engines.protocol import Constraint
-from factory.errors import OptionError, PromptError, UserError
+from factory.errors import OptionError, UserError
 from factory.methods.prompt.schema import Misfit, load_schema, read_object
-from factory.prompts import Prompt, load_prompt
+from factory.prompts import Prompt, named_prompt
 from factory.recipe.schema import Count, SamplingOptions, StepOptions
 from factory.recipe.suggest import did_you_mean
 from factory.records import Outcome, Record, Rejected, reject
-from factory.resources import find
 
 NEUTRAL = ("window",)
-LONGEST_SHOWN = 80
 
 
 class Options(StepOptions):
@@ -66,16 +64,7 @@ def prompts(options: Options, base: Path) -> list[Prompt]:
     Raises:
         OptionError: If it is missing, or no prompt file.
     """
-    path = find(options.prompt, base)
-    if path is None:
-        shown = options.prompt if len(options.prompt) <= LONGEST_SHOWN else f"{options.prompt[:LONGEST_SHOWN]}…"
-        raise OptionError(
-            "prompt", f"{shown}: no such prompt file (looked beside the recipe and in the working directory)."
-        )
-    try:
-        return [load_prompt(path, options.prompt)]
-    except PromptError as error:
-        raise OptionError("prompt", str(error)) from error
+    return [named_prompt(options.prompt, base)]
 
 
 def check(options: Options, base: Path) -> list[UserError]:

@@ -318,7 +318,7 @@ class Context:
             finally:
                 self.stats.in_flight -= 1
                 session.limiter.release()
-            if completion.prompt_tokens == 0:
+            if not completion.prompt_tokens or (completion.text and not completion.completion_tokens):
                 self._without_usage()
             session.journal.put(key, self.step, stage, request, completion)
         except BaseException as error:

@@ -64,10 +64,11 @@ class _Answer(msgspec.Struct):
     usage: _Usage | None = None
 
 
-def _counts(usage: _Usage | None) -> tuple[int, int]:
-    """Tokens of prompt and answer; 0 for counts that are missing or cannot be."""
-    given = (0, 0) if usage is None else (usage.prompt_tokens or 0, usage.completion_tokens or 0)
-    return given if all(0 <= count <= MOST_TOKENS for count in given) else (0, 0)
+def _counts(usage: _Usage | None) -> tuple[int, int, bool]:
+    """Tokens of prompt and answer, 0 for counts that are missing or cannot be, and whether one is."""
+    given = (None, None) if usage is None else (usage.prompt_tokens, usage.completion_tokens)
+    prompt, completion = (count if count is not None and 0 <= count <= MOST_TOKENS else None for count in given)
+    return prompt or 0, completion or 0, prompt is None or completion is None
 
 
 class Model(msgspec.Struct):
@@ -217,8 +218,8 @@ class Wire:
             raise Fault(f"broke off its answer (finish_reason '{choice.finish_reason}')")
         if choice.message is None and choice.text is msgspec.UNSET:
             raise Fault(f"sent a completion without an answer{self._quote(reply)}")
-        prompt_tokens, completion_tokens = _counts(answer.usage)
-        self.usage_missing |= not prompt_tokens
+        prompt_tokens, completion_tokens, missing = _counts(answer.usage)
+        self.usage_missing |= missing
         text = choice.message.content if choice.message else choice.text
         refusal = choice.message.refusal if choice.message else None
         return Completion(

@@ -11,6 +11,7 @@ from factory.context.asker import CALM_REQUESTS, MAX_DEATHS, EngineAsker
 from factory.engines.protocol import Capabilities, Completion, Request
 from factory.errors import EngineDied, EngineError
 
+AT_ONCE = 8
 DONE = Completion(text="done", finish_reason="stop", prompt_tokens=1, completion_tokens=1)
 
 
@@ -50,10 +51,14 @@ class Mortal:
 
 
 def ask(asker: EngineAsker, count: int) -> list[Completion | BaseException]:
+    """Ask so many requests, at most so many at once: how busy the machine is plays no part."""
+
     async def scenario() -> list[Completion | BaseException]:
+        places = asyncio.Semaphore(AT_ONCE)
+
         async def one(number: int) -> Completion:
-            await asyncio.sleep(number * 0.0005)
-            return await asker.ask(Request(text="?", seed=number))
+            async with places:
+                return await asker.ask(Request(text="?", seed=number))
 
         found = await asyncio.gather(*(one(number) for number in range(count)), return_exceptions=True)
         await asker.close()

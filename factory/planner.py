@@ -13,14 +13,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from factory.context import Session, StageStats, Stats
 from factory.context.budget import Ledger
-from factory.context.context import Forecast
+from factory.context.context import Expected, Forecast
 from factory.context.flow import ALL_KEPT
 from factory.context.refusals import Refusals
 from factory.journal import Journal, Spent
 from factory.pipeline import Pipeline, run_to_end
-from factory.recipe import Recipe, difference, load_recipe, model_identity
+from factory.recipe import Recipe, Step, difference, load_recipe, model_identity
 from factory.records import Record, Rejected
 from factory.rundir import RunDir
 
@@ -155,36 +157,78 @@ async def _plan(recipe: Recipe, journal: Journal, directory: RunDir, limit: int 
 
 def _lines(recipe: Recipe, session: Session, journal: Journal) -> list[PlanLine]:
     dropped = Counter(place for key, place in journal.keys().items() if key not in session.touched)
-    lines = []
+    lines: list[PlanLine] = []
+    coming = counted = 0  # unknown records that the step before hands on: most there can be, and as the streams counted
     for step in recipe.steps:
         stats = session.stats[step.name]
-        known = {**stats.stages}
+        expected = _expected(step, coming)
         forecasts = [forecast for forecast in session.forecasts if forecast.step == step.name]
-        stages = dict.fromkeys(
-            [
-                *known,
-                *(forecast.stage for forecast in forecasts),
-                *(stage for name, stage in dropped if name == step.name),
-            ]
-        )
-        dependent = 0
-        if not forecasts and step.piece.kind == "method":
-            dependent = stats.unknown - sum(stage.missing for stage in known.values())
-            if not stages and dependent > 0:
-                stages = {"requests": None}
-        for stage in stages:
-            counts = known.get(stage, StageStats())
-            found = next((forecast for forecast in forecasts if forecast.stage == stage), None)
-            if dependent > 0:
-                session.exact = False
-                stats.note(ALL_KEPT)
-            tries = getattr(step.options, "attempts", 1)
-            more = (tries - 1) * (counts.missing + max(0, dependent))
-            basis = f"an answer without its form is asked for up to {tries} times" if more else ""
-            beyond = found or Forecast(step=step.name, stage=stage, low=dependent, high=dependent + more, basis=basis)
-            lines.append(_line(beyond, counts, dropped[(step.name, stage)]))
-            dependent = 0
+        lines += _step_lines(step, session, forecasts, expected, coming - counted, dropped)
+        coming = stats.unknown - counted + coming * (expected.rows if expected is not None else 1)
+        counted = stats.unknown
     return lines
+
+
+def _expected(step: Step, coming: int) -> Expected | None:
+    """What a piece that makes several requests or rows of a record says of one that cannot be known yet."""
+    hook = getattr(step.module, "expects", None)
+    if hook is None or not coming:
+        return None
+    expected: Expected = hook(step.options)
+    requests = {stage: (low * coming, high * coming) for stage, (low, high) in expected.requests.items()}
+    return Expected(requests=requests, rows=expected.rows)
+
+
+def _step_lines(
+    step: Step,
+    session: Session,
+    forecasts: list[Forecast],
+    expected: Expected | None,
+    more: int,
+    dropped: Counter[tuple[str, str]],
+) -> list[PlanLine]:
+    """Lines of one step.
+
+    Args:
+        step: The step.
+        session: Counts of the planning run.
+        forecasts: What the step has said of itself.
+        expected: What a record that cannot be known yet leads to, where the piece says so.
+        more: Unknown records that come in beyond those that were counted.
+        dropped: Answers in the journal that are not used, by step and stage.
+    """
+    stats = session.stats[step.name]
+    known = {**stats.stages}
+    named = [forecast.stage for forecast in forecasts] + list(expected.requests if expected is not None else ())
+    stages = dict.fromkeys([*known, *named, *(stage for name, stage in dropped if name == step.name)])
+    dependent = 0
+    if not forecasts and expected is None and step.piece.kind == "method":
+        dependent = more + stats.unknown - sum(stage.missing for stage in known.values())
+        if not stages and dependent > 0:
+            stages = {"requests": None}
+    lines = []
+    for stage in stages:
+        counts = known.get(stage, StageStats())
+        if dependent > 0 or expected is not None:
+            session.exact = False
+            stats.note(ALL_KEPT)
+        beyond = next((forecast for forecast in forecasts if forecast.stage == stage), None)
+        if beyond is None:
+            beyond = _follows(step, stage, counts, max(0, dependent))
+        if expected is not None and stage in expected.requests:
+            low, high = expected.requests[stage]
+            beyond = msgspec.structs.replace(beyond, low=beyond.low + low, high=beyond.high + high)
+        lines.append(_line(beyond, counts, dropped[(step.name, stage)]))
+        dependent = 0
+    return lines
+
+
+def _follows(step: Step, stage: str, counts: StageStats, dependent: int) -> Forecast:
+    """Requests that follow from answers not made yet, and those for answers that will not have their form."""
+    tries = getattr(step.options, "attempts", 1)
+    more = (tries - 1) * (counts.missing + dependent)
+    basis = f"an answer without its form is asked for up to {tries} times" if more else ""
+    return Forecast(step=step.name, stage=stage, low=dependent, high=dependent + more, basis=basis)
 
 
 def _line(beyond: Forecast, counts: StageStats, dropped: int) -> PlanLine:
@@ -234,7 +278,7 @@ def _notes(recipe: Recipe, session: Session, directory: RunDir, speed: float | N
         )
     for stats in session.stats.steps.values():
         notes += stats.notes
-    return notes
+    return list(dict.fromkeys(notes))
 
 
 def _budget_note(recipe: Recipe, spent: Spent, ask: int) -> list[str]:

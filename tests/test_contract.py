@@ -43,6 +43,7 @@ HOOKS = {
     "files": ["options", "base"],
     "columns": ["options", "base", "incoming"],
     "remarks": ["options", "base"],
+    "expects": ["options"],
 }
 each_piece = pytest.mark.parametrize("piece", PIECES, ids=lambda piece: piece.name)
 each_method = pytest.mark.parametrize("method", METHODS, ids=lambda piece: piece.name)

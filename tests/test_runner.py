@@ -106,8 +106,8 @@ BUDGETS: list[dict[str, Any]] = [
     {"requests": 90},
     {"tokens": 900},
     {"money": 0.004, "prices": {"prompt": 2.0, "completion": 6.0}},
-    {"seconds": 0.12},
-    {"gpu_hours": 0.12 / 3600},
+    {"seconds": 0.4},
+    {"gpu_hours": 0.4 / 3600},
     {"requests": 10_000, "tokens": 500},
 ]
 
@@ -117,7 +117,7 @@ def test_a_spent_budget_leaves_a_valid_dataset_that_replays_to_the_same_bytes(
     budget: dict[str, Any], tmp_path: Path
 ) -> None:
     recipe_file, out = two_steps(tmp_path, rows=150, budget=budget), tmp_path / "out"
-    result = run(recipe_file, out, Model(most_s=0.03))
+    result = run(recipe_file, out, Model(most_s=0.1))
     spent = next(name for name in ("tokens", *budget) if name in budget)
     assert (result.status, result.exit_code) == ("partial", 4)
     assert f"budget.{spent} of" in result.message
@@ -134,7 +134,7 @@ def test_a_spent_budget_leaves_a_valid_dataset_that_replays_to_the_same_bytes(
 def test_a_budget_stays_spent_when_requests_were_given_up_in_flight(tmp_path: Path) -> None:
     """The last step ends with its first refusal, while the step before it still waits for answers."""
     recipe_file, out = two_steps(tmp_path, rows=150, last={"window": 1}, budget={"requests": 90}), tmp_path / "out"
-    result = run(recipe_file, out, Model(most_s=0.03))
+    result = run(recipe_file, out, Model(most_s=0.1))
     assert len(committed(out)) < 90, "some answers were given up"
     first, engine = data(out), Model()
     assert run(recipe_file, out, engine).rows == result.rows

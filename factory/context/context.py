@@ -74,6 +74,18 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int = 0
 
 
+class Expected(msgspec.Struct, frozen=True, kw_only=True):
+    """What planning counts, by a piece's hook `expects`, for a record that comes in but cannot be known yet.
+
+    Attributes:
+        requests: Fewest and most requests of each kind.
+        rows: Most rows that it leads to.
+    """
+
+    requests: dict[str, tuple[int, int]]
+    rows: int = 1
+
+
 class Session:
     """What all steps of one run share.
 

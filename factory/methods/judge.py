@@ -11,6 +11,7 @@ to `attempts` times.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated
@@ -29,12 +30,17 @@ from factory.records import Outcome, Record, reject
 RETRY_TEMPERATURE = 0.7
 MOST_MEANS = 12
 _THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
-_NUMBER = re.compile(r"(?<![\w.,-])(\d{1,4}(?:[.,]\d{1,3})?)(?![\w%]|[.,]\d)")
+_DIGITS = r"-?\d{1,4}(?:\.\d{1,3}|,\d{1,2}(?!\d))?"
+_NUMBER = re.compile(rf"(?<![\w.,/-])({_DIGITS})(?![\w%/]|[.,]\d)")
 _NAMED = re.compile(
-    r"(?:score|rating|rate|difficulty|quality|complexity|grade|verdict|answer)\w*[\W_]{0,6}(?:is|of|as|would be|to be)?[\W_]{0,6}"
-    r"(\d{1,4}(?:[.,]\d{1,3})?)(?![\w%]|[.,]\d)",
+    r"(?:score|rating|difficulty|quality|complexity|grade)[^\S\n]*(?:\([^)\n]*\))?[\W_]{0,6}?(?:is|of|as|would be)?[^\S\n]*[:=]?\s*"
+    rf"({_DIGITS})(?![\w%/]|[.,]\d)",
     re.IGNORECASE,
 )
+_SEVERAL = re.compile(
+    rf"{_DIGITS}\s*(?:-|–|—|to|or|and)(?:\s*(?:maybe|perhaps))?\s*{_DIGITS}(?!\d)|,\s*(?:or|maybe|perhaps)\b"
+)
+_DENIED = re.compile(r"\b(?:not|isn['’]t)\s+(?:a\s+|an\s+)?\d", re.IGNORECASE)
 
 
 class Options(StepOptions):
@@ -56,7 +62,7 @@ class Options(StepOptions):
 
     prompt: str = "prompts/judge/difficulty.jinja"
     column: str = "difficulty"
-    scale: Annotated[list[int], Field(min_length=2, max_length=2)] = Field(default=[1, 10])
+    scale: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2, max_length=2)] = Field(default=[1, 10])
     minimum: float | None = None
     maximum: float | None = None
     mean_by: str | None = None
@@ -70,6 +76,9 @@ class Options(StepOptions):
     def _scale_goes_up(self) -> Options:
         if self.scale[0] >= self.scale[1]:
             raise ValueError("scale: the least score comes first, e.g. [1, 10]")
+        limits = [limit for limit in (self.minimum, self.maximum) if limit is not None]
+        if any(not self.scale[0] <= limit <= self.scale[1] for limit in limits) or limits != sorted(limits):
+            raise ValueError("minimum and maximum must lie on the scale, the minimum below the maximum")
         return self
 
 
@@ -169,11 +178,16 @@ def read_score(text: str, low: int, high: int) -> float | None:
     >>> [read_score(text, 1, 10) for text in ("Score: 7/10", "I would rate this 8.5 out of 10.", "4", "12", "3 or 4")]
     [7.0, 8.5, 4.0, None, None]
     """
-    plain = re.sub(r"[*`_#]", "", _THOUGHT.sub(" ", text))
+    plain = (
+        re.sub(r"[*`_#]", "", unicodedata.normalize("NFKC", _THOUGHT.sub(" ", text)))
+        .replace("−", "-")
+        .replace("⁄", "/")
+    )
     plain = re.sub(rf"(?<!\d){low}\s*(?:-|–|to|through|and)\s*{high}(?!\d)", " ", plain)
-    plain = re.sub(rf"(\d)\s*(?:/|out of|of|on a scale of)\s*{high}(?!\d|\.\d)", r"\1", plain)
-    named = [_value(found) for found in _NAMED.findall(plain)]
-    numbers = named or [_value(found) for found in _NUMBER.findall(plain)]
+    plain = re.sub(rf"\s*(?:/|out of|on a scale of)\s*(?:a possible\s*)?{high}(?!\d|\.\d)", " ", plain)
+    if re.search(r"\d\s*(?:/|out of)\s*\d", plain) or _SEVERAL.search(plain) or _DENIED.search(plain):
+        return None
+    numbers = [_value(found) for found in _NAMED.findall(plain)] or [_value(found) for found in _NUMBER.findall(plain)]
     distinct = set(numbers)
     if len(distinct) != 1:
         return None

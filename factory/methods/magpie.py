@@ -19,13 +19,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from factory.context import Answer, Context, each
 from factory.context.answers import unusable
+from factory.context.context import NotYetKnown
 from factory.context.shares import Share
 from factory.engines.protocol import Sampling
-from factory.errors import OptionError
+from factory.errors import OptionError, UserError
 from factory.prompts import Prompt, named_prompt
 from factory.recipe.schema import Count, Rate, SamplingOptions, StepOptions, Strict
 from factory.records import Outcome, Provenance, Record, digest, reject
@@ -71,6 +72,12 @@ class Rules(Strict):
     template_tokens: bool = True
     assistant_speech: bool = True
 
+    @model_validator(mode="after")
+    def _some_length_is_right(self) -> Rules:
+        if self.min_words is not None and self.max_words is not None and self.min_words > self.max_words:
+            raise ValueError("min_words is above max_words")
+        return self
+
 
 class Options(StepOptions):
     """Options of `magpie`.
@@ -112,11 +119,18 @@ def columns(options: Options, base: Path, incoming: set[str] | None) -> set[str]
     """Columns of the rows.
 
     Raises:
-        OptionError: If the opening wants inputs, of which there are none.
+        OptionError: If the opening wants inputs, of which there are none, or the answer other ones than the query.
+        UserError: If it is not the first step.
     """
-    wanted = prompts(options, base)[0].header.inputs
-    if wanted:
-        raise OptionError("prompt", f"{options.prompt}: needs {', '.join(wanted)}, but a query is made from nothing.")
+    query, answer = prompts(options, base)
+    if incoming is not None:
+        raise UserError("magpie makes its rows from nothing: let it be the first step.")
+    if query.header.inputs:
+        needs = ", ".join(query.header.inputs)
+        raise OptionError("prompt", f"{options.prompt}: needs {needs}, but a query is made from nothing.")
+    if answer.header.inputs != ["instruction"]:
+        needs = ", ".join(answer.header.inputs) or "nothing"
+        raise OptionError("answer_prompt", f"{options.answer_prompt}: needs {needs}; expected the input 'instruction'.")
     return {"instruction", "output"}
 
 
@@ -125,12 +139,19 @@ async def run(records: AsyncIterator[Record], ctx: Context, options: Options) ->
     making = _Making(ctx, options)
     share = Share("stop", options.stop)
     window = options.window or 2 * ctx.max_in_flight
-    async for outcome in each(ctx, _numbers(ctx, options), making.work, window=window, accept=options.accept):
-        yield outcome
-        sentence = share.fell(isinstance(outcome, Record))
-        if sentence is not None and not ctx.planning:
-            ctx.end("stop_rule", f"{ctx.step}: {sentence}; {ctx.stats.counted:,} of {options.accept:,} rows were made.")
-            break
+    try:
+        async for outcome in each(ctx, _numbers(ctx, options), making.work, window=window, accept=options.accept):
+            yield outcome
+            sentence = share.fell(isinstance(outcome, Record))
+            if sentence is not None and not ctx.planning:
+                made = f"{ctx.stats.counted:,} of {options.accept:,} rows were made"
+                ctx.end("stop_rule", f"{ctx.step}: {sentence}; {made}.")
+                break
+    finally:
+        if ctx.planning and making.unanswered:
+            basis = "an answer for every query; what is no query means another one, and a window of them is asked ahead"
+            ctx.forecast("query", 0, making.unanswered + window, basis)
+            ctx.forecast("answer", making.unanswered, 2 * making.unanswered + window, basis)
 
 
 async def _numbers(ctx: Context, options: Options) -> AsyncIterator[Record]:
@@ -150,12 +171,17 @@ class _Making:
         self._options = options
         self._query, self._answer = prompts(options, ctx.base)
         self._sampling = options.answers.resolved()
+        self.unanswered = 0  # while planning: queries whose answers cannot be counted
 
     async def work(self, record: Record) -> list[Outcome]:
         ctx, options = self._ctx, self._options
-        query = await ctx.complete(
-            self._query, {}, draw=record.id, sampling=self._drawn(record.id), stage="query", user_turn=True
-        )
+        try:
+            query = await ctx.complete(
+                self._query, {}, draw=record.id, sampling=self._drawn(record.id), stage="query", user_turn=True
+            )
+        except NotYetKnown:
+            self.unanswered += 1
+            raise
         text = query.text.strip()
         draft = ctx.derive(query, 0, {"instruction": text}, parents=())
         fault = _fault(draft, text, query, options)

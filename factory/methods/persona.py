@@ -21,18 +21,23 @@ from pydantic import Field, field_validator
 
 from factory.context import Context, each
 from factory.context.answers import unusable
+from factory.context.context import Expected, NotYetKnown
 from factory.engines.protocol import Constraint
 from factory.prompts import Prompt, shipped_prompt
 from factory.recipe.columns import require
 from factory.recipe.schema import Count, SamplingOptions, StepOptions
 from factory.recipe.suggest import did_you_mean
-from factory.records import Outcome, Record, reject
+from factory.records import Outcome, Record, Unknown, reject
 
 NEUTRAL = ("window",)
 KINDS = ("instruction", "math", "logic")
 ALIKE = 0.7
 _SENTENCE = r" [A-Z][^\n.?!]{12,200}[.?!]"
-_MARKER = re.compile(r"(?im)^[\s#*>-]*(?:task|question|problem|puzzle|instruction)(?:\s+\d+)?[\s*]*:[\s*]*")
+_MARKER = re.compile(
+    r"(?im)^[\s#*>-]*(?:task|question|problem|puzzle|riddle|instruction)(?:\s+\d+)?[\s*]*(?::[\s*]*|$)"
+)
+_SOLUTION = re.compile(r"(?im)^[\s#*>-]*(?:solution|answer)[\s*]*:")
+LONGEST_LEAD = 80
 
 
 class Options(StepOptions):
@@ -89,14 +94,27 @@ def columns(options: Options, base: Path, incoming: set[str] | None) -> set[str]
     return {"instruction", *(["output"] if options.answer else []), "kind", "persona", "persona_id"}
 
 
+def expects(options: Options) -> Expected:
+    """What planning counts for a persona that cannot be known yet."""
+    kinds = Counter(options.kinds[number % len(options.kinds)] for number in range(options.tasks))
+    requests = {kind: (count, count) for kind, count in kinds.items()}
+    if options.answer:
+        requests["answer"] = (0, options.tasks)
+    return Expected(requests=requests, rows=options.tasks)
+
+
 async def run(records: AsyncIterator[Record], ctx: Context, options: Options) -> AsyncIterator[Outcome]:
     """Write and answer the tasks of every persona."""
     making, alike = _Making(ctx, options), _Alike()
     window = options.window or 4 * ctx.max_in_flight
-    async for outcome in each(ctx, records, making.work, window=window, accept=options.accept):
-        if isinstance(outcome, Record):
-            alike.see(outcome)
-        yield outcome
+    try:
+        async for outcome in each(ctx, records, making.work, window=window, accept=options.accept):
+            if isinstance(outcome, Record):
+                alike.see(outcome)
+            yield outcome
+    finally:
+        if ctx.planning and options.answer and making.unanswered:
+            ctx.forecast("answer", 0, making.unanswered, "an answer for every task that can be read")
     if alike.tasks and not ctx.planning:
         ctx.note(alike.sentence())
 
@@ -110,6 +128,7 @@ class _Making:
         suffix = "_small" if options.small_model else ""
         self._prompts = {name: shipped_prompt(f"persona/{name}{suffix}") for name in options.kinds}
         self._answer = shipped_prompt(f"persona/answer{suffix}")
+        self.unanswered = 0  # while planning: tasks whose answers cannot be counted
 
     async def work(self, record: Record) -> list[Outcome]:
         persona = record.fields.get(self._options.column)
@@ -118,20 +137,27 @@ class _Making:
         outcomes: list[Outcome] = []
         for number in range(self._options.tasks):
             kind = self._options.kinds[number % len(self._options.kinds)]
-            outcomes.append(await self._task(record, persona.strip(), kind, number))
+            try:
+                outcomes.append(await self._task(record, persona.strip(), kind, number))
+            except NotYetKnown:
+                outcomes.append(Unknown(record.id))
         return outcomes
 
     async def _task(self, record: Record, persona: str, kind: str, number: int) -> Outcome:
         options, root = self._options, record.family
         values = {"persona": persona, "number": number + 1}
-        written = await self._ctx.complete(
-            self._prompts[kind],
-            values,
-            draw=f"{record.id}/{number}",
-            sampling=options.writing.resolved(),
-            constraint=Constraint(regex=_SENTENCE) if options.small_model else None,
-            stage=kind,
-        )
+        try:
+            written = await self._ctx.complete(
+                self._prompts[kind],
+                values,
+                draw=f"{record.id}/{number}",
+                sampling=options.writing.resolved(),
+                constraint=Constraint(regex=_SENTENCE) if options.small_model else None,
+                stage=kind,
+            )
+        except NotYetKnown:
+            self.unanswered += 1
+            raise
         fields = {"kind": kind, "persona": persona, "persona_id": record.id}
         task = read_task(written.text)
         draft = self._ctx.derive(written, 0, {"instruction": task, **fields}, parents=(record.id,), root=root)
@@ -159,11 +185,19 @@ class _Making:
 def read_task(answer: str) -> str:
     r"""The task of an answer: what stands behind the leading marker that the prompt asks for, or all of it.
 
+    A short line may stand before the marker; a solution or another task behind the first one is left out.
+
     >>> read_task("Sure!\n**Task:** Name a river.")
     'Name a river.'
     """
-    found = _MARKER.search(answer)
-    return answer[found.end() if found is not None else 0 :].strip()
+    text = answer.strip()
+    found = _MARKER.search(text)
+    before = "" if found is None else text[: found.start()].strip()
+    if found is None or "\n" in before or len(before) > LONGEST_LEAD or before.endswith((".", "?")):
+        return text
+    rest = text[found.end() :]
+    following = _MARKER.search(rest) or _SOLUTION.search(rest)
+    return (rest if following is None or following.start() == 0 else rest[: following.start()]).strip()
 
 
 class _Alike:

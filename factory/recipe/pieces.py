@@ -9,7 +9,8 @@ a package), or an entry point of another distribution in the group `factory.piec
 * optionally, found without a model: `check(options, base) -> list[UserError]`, what is wrong with files that
   the options name; `prompts(options, base) -> list[Prompt]`; `files(options, base) -> list[Path]`, whose
   content decides what is emitted; `columns(options, base, incoming) -> set[str] | None`, the columns that it
-  gives; `remarks(options, base) -> list[str]`, what is right but worth knowing;
+  gives; `remarks(options, base) -> list[str]`, what is right but worth knowing; `expects(options) -> Expected`, what
+  planning counts for a record that cannot be known yet;
 * optionally `NEUTRAL`, names of options that leave the content of every request and record as it is, and
   `NEEDS_RECORDS = False` for a method that can be the first step.
 """

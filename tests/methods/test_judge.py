@@ -25,7 +25,10 @@ from ..small_runs import Model, data, jsonl, recipe, run, step, text_of
         ("Rating (1-10): 3", 3), ("The difficulty is 5. It takes 2 steps.", 5), ("<think>9? 4?</think>6", 6), ("`2`", 2), ("1", 1),
         ("10/10", 10), ("Score = 3", 3), ("Difficulty score: **9**/10", 9),
         ("", None), ("eleven", None), ("11", None), ("0", None), ("-3", None), ("3 or 4", None), ("between 3 and 5", None), ("7%", None),
-        ("It takes 2 to 3 steps.", None), ("Difficulty: hard", None), ("1 to 10", None), ("100", None), ("7.5.2", None), ("v7", None),
+        ("It takes 2 to 3 steps.", None), ("Difficulty: hard", None), ("1 to 10", None), ("100", None), ("7.5.2", None), ("v7", None), ("Difficulty: -7", None), ("Score: −7", None), ("Difficulty: 8-9", None), ("3-4", None),
+        ("Score 8, or maybe 9", None), ("Difficulty /10: 4", 4), ("Difficulty: 3/5", None), ("Difficulty: 7/100", None),
+        ("Difficulty: 7 out of 20", None), ("1,000", None), ("Difficulty is not 7", None), ("7 out of a possible 10", 7),
+        ("Difficulty (out of 10): 4", 4), ("7⁄10", 7), ("Answering 2 questions is a 6", None),
     ],
 )  # fmt: skip
 def test_one_number_on_the_scale_is_a_score_and_nothing_else(text: str, score: float | None) -> None:

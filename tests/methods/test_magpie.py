@@ -116,3 +116,23 @@ def test_a_server_says_that_it_cannot_open_a_users_turn() -> None:
     wire = Wire(model="m", key=None, seeds=True, structured="openai", context_length=None)
     with pytest.raises(UserError, match="cannot open a user's turn"):
         wire.encode(Request(messages=(Message("user", ""),), user_turn=True))
+
+
+@pytest.mark.parametrize("prompt", ["prompts/evol_instruct/equal.jinja", "prompts/magpie/query.jinja"])
+def test_a_prompt_of_answers_needs_the_query(prompt: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="answer_prompt: .* expected the input 'instruction'"):
+        factory.load_recipe(magpie(tmp_path, answer_prompt=prompt))
+
+
+def test_the_plan_is_a_range_that_holds(tmp_path: Path) -> None:
+    recipe_file = magpie(tmp_path, accept=20)
+    plan, engine = factory.plan(recipe_file, tmp_path / "out"), Model(answer)
+    run(recipe_file, tmp_path / "out", engine)
+    assert plan.total("ask") <= engine.asked <= plan.total("ask_high")
+    assert {line.stage for line in plan.lines} == {"query", "answer"}
+
+
+def test_magpie_comes_first(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"text": "a"}\n')
+    with pytest.raises(RecipeError, match="let it be the first step"):
+        factory.load_recipe(recipe(tmp_path, [{"rows": {"path": "rows.jsonl"}}, {"magpie": {}}]))

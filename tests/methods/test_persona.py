@@ -12,6 +12,7 @@ import pytest
 import factory
 from factory.engines.protocol import Request
 from factory.errors import RecipeError
+from factory.methods.persona import read_task
 from factory.records import digest
 
 from ..small_runs import Model, jsonl, recipe, run, step, text_of
@@ -83,9 +84,35 @@ def test_tasks_alone_need_no_answers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("answer", "task"),
+    [
+        ("Task: Name X.", "Name X."),
+        ("Sure!\n**Task:** Name X.", "Name X."),
+        ("## Task\nName X.", "Name X."),
+        ("Riddle: What am I?", "What am I?"),
+        ("Problem: Add 2 and 3.\n\nSolution: 5", "Add 2 and 3."),
+        ("Task: Name X.\nTask: Name Y.", "Name X."),
+        ("I run a bakery.\nProblem: the bread is flat. Why?", "I run a bakery.\nProblem: the bread is flat. Why?"),
+        ("Name X.", "Name X."),
+    ],
+)
+def test_the_task_is_what_stands_behind_the_marker(answer: str, task: str) -> None:
+    assert read_task(answer) == task
+
+
+@pytest.mark.parametrize(
     ("options", "said"),
     [({"column": "person"}, "no column 'person' .did you mean 'persona'"), ({"kinds": ["maths"]}, "did you mean 'math'"), ({"kinds": []}, "kinds")],
 )  # fmt: skip
 def test_options_that_cannot_be_are_refused(options: dict[str, Any], said: str, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=said):
         factory.load_recipe(persona(tmp_path, ROWS, **options))
+
+
+def test_the_plan_is_a_range_that_holds(tmp_path: Path) -> None:
+    recipe_file = persona(tmp_path, ROWS, tasks=3)
+    plan, engine = factory.plan(recipe_file, tmp_path / "out"), Model(answer)
+    assert (plan.total("ask"), plan.total("ask_high"), plan.exact) == (30, 60, False)
+    run(recipe_file, tmp_path / "out", engine)
+    assert engine.asked == 60
+    assert factory.plan(recipe_file, tmp_path / "out").exact

@@ -20,12 +20,11 @@ from factory.context.flow import refusal
 from factory.engines.protocol import Constraint, Sampling
 from factory.errors import RequestRefused
 from factory.methods.evol_instruct import elimination, operations
-from factory.methods.evol_instruct.options import Options
+from factory.methods.evol_instruct.options import Columns, Options
 from factory.prompts import Prompt, shipped_prompt
 from factory.records import Outcome, Record, Rejected, Unknown, digest, reject
 
 RETRY_TEMPERATURE = 0.7
-STAGES = ("evolve", "judge", "answer")
 
 
 @dataclass
@@ -37,6 +36,8 @@ class Tally:
         failed: Evolutions turned away, by operation.
         words: Words that kept evolutions are longer than their parents, by operation.
         reasons: Rejections by `rule: reason`.
+        added: Words that each evolution is longer than its parent, by record id, until it is counted.
+        instances: Instances of rows beyond the first, which are left out.
         beyond: Requests, by stage, that may follow those that planning found unanswered.
     """
 
@@ -44,7 +45,19 @@ class Tally:
     failed: Counter[str] = field(default_factory=Counter)
     words: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    added: dict[str, int] = field(default_factory=dict)
+    instances: int = 0
     beyond: Counter[str] = field(default_factory=Counter)
+
+    def count(self, outcome: Outcome) -> None:
+        """Count an outcome that the step hands on."""
+        if isinstance(outcome, Record) and outcome.id in self.added:
+            operation = str(outcome.fields["operation"])
+            self.kept[operation] += 1
+            self.words[operation] += self.added.pop(outcome.id)
+        elif isinstance(outcome, Rejected) and outcome.record.fields.get("operation"):
+            self.failed[str(outcome.record.fields["operation"])] += 1
+            self.reasons[f"{outcome.verdict.rule}: {outcome.verdict.reason}"] += 1
 
 
 @dataclass(frozen=True)
@@ -106,23 +119,27 @@ class Chains:
         return outcomes
 
     def _foresee(self, epochs: int) -> None:
-        for stage in STAGES:
-            self.tally.beyond[stage] += epochs
+        self.tally.beyond.update(evolve=epochs, judge=epochs * self._judgements(), answer=epochs)
+
+    def _judgements(self) -> int:
+        """Most requests to the judge for one evolution."""
+        return self._options.judge_attempts if self._options.elimination.equal else 0
 
     # --- the row that came in --------------------------------------------------------------------------
 
     async def _start(self, record: Record) -> Record | Rejected:
         """The row in the columns of the dataset, with an answer."""
         named = self._options.columns
-        instruction, given, output = _first_instance(record.fields, named.instruction, named.input, named.output)
+        instruction, given, output, more = _first_instance(record.fields, named)
+        self.tally.instances += more
         if not isinstance(instruction, str) or not instruction.strip():
             evidence = f"column '{named.instruction}': {instruction!r}"[:200]
             return reject(record, "source", "empty_instruction", evidence=evidence)
-        task = instruction.strip()
-        if isinstance(given, str) and given.strip():
-            task = f"{task}\n\n{given.strip()}"
-        answered = isinstance(output, str) and bool(output.strip())
-        fields = self._fields(record, task, output.strip() if answered else None, 0, None, None)
+        task, given, output = instruction.strip(), _as_text(given), _as_text(output)
+        if given:
+            task = f"{task}\n\n{given}"
+        answered = bool(output)
+        fields = self._fields(record, task, output or None, 0, None, None)
         root = record.family
         start = Record(record.id, fields, msgspec.structs.replace(record.provenance, root=root))
         return start if answered else await self._answered_start(start)
@@ -155,17 +172,9 @@ class Chains:
             child = await self._evolve(attempt)
         except RequestRefused as refused:
             child = refusal(self._unasked(attempt), refused)
-        self._count(attempt, child)
+        if isinstance(child, Record):
+            self.tally.added[child.id] = len(str(child.fields["instruction"]).split()) - len(attempt.task.split())
         return child
-
-    def _count(self, attempt: _Attempt, child: Record | Rejected) -> None:
-        if isinstance(child, Rejected):
-            self.tally.failed[attempt.operation] += 1
-            self.tally.reasons[f"{child.verdict.rule}: {child.verdict.reason}"] += 1
-            return
-        self.tally.kept[attempt.operation] += 1
-        added = len(str(child.fields["instruction"]).split()) - len(attempt.task.split())
-        self.tally.words[attempt.operation] += added
 
     async def _evolve(self, attempt: _Attempt) -> Record | Rejected:
         """Evolve, eliminate what needs no answer, answer, eliminate the rest."""
@@ -178,7 +187,7 @@ class Chains:
                 prompt, values, attempt.name, self._evolve_sampling, stage="evolve", constraint=form
             )
         except NotYetKnown:
-            self.tally.beyond.update(judge=self._options.elimination.equal, answer=1)
+            self.tally.beyond.update(judge=self._judgements(), answer=1)
             raise
         task = operations.evolved(begun, answer.text)
         made = self._made(attempt, answer, f"{task}\n\n{rest}" if rest else task)
@@ -190,7 +199,7 @@ class Chains:
             try:
                 fault = await self._judged_equal(attempt, made, verdicts)
             except NotYetKnown:
-                self.tally.beyond["answer"] += 1
+                self.tally.beyond.update(judge=self._judgements() - 1 - len(verdicts), answer=1)
                 raise
             if fault is not None:
                 return fault
@@ -329,12 +338,21 @@ def prompt_names(options: Options) -> dict[str, str]:
     return {name: f"evol_instruct/{name}{'_small' if name in small else ''}" for name in names}
 
 
-def _first_instance(fields: dict[str, Any], instruction: str, given: str, output: str) -> tuple[Any, Any, Any]:
-    """Task, input and output of a row; of a seed task, those of its first instance."""
+def _first_instance(fields: dict[str, Any], named: Columns) -> tuple[Any, Any, Any, int]:
+    """Task, input and output of a row; of a seed task, those of its first instance, and how many more it has."""
     instances = fields.get("instances")
-    inner = instances[0] if isinstance(instances, list) and instances and output not in fields else None
-    source = inner if isinstance(inner, dict) else fields
-    return fields.get(instruction), source.get(given), source.get(output)
+    if named.output in fields or not isinstance(instances, list):
+        return fields.get(named.instruction), fields.get(named.input), fields.get(named.output), 0
+    whole = [instance for instance in instances if isinstance(instance, dict)] or [{}]
+    first = whole[0]
+    return fields.get(named.instruction), first.get(named.input), first.get(named.output), len(whole) - 1
+
+
+def _as_text(value: Any) -> str:
+    """A value of a row as it stands in a task: numbers and lists as JSON, nothing as an empty text."""
+    if value is None:
+        return ""
+    return value.strip() if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def _same(one: str, other: str) -> bool:

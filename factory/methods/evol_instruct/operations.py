@@ -19,17 +19,32 @@ from factory.records import digest
 
 PAPER = ("add_constraint", "deepen", "concretise", "more_steps", "complicate_input", "in_breadth")
 CODE = ("code_constraint", "code_rarer", "code_steps", "code_decoy", "code_bounds")
-IN_DEPTH = PAPER[:5]
+COUNTED = PAPER[:4]  # whose prompts ask for so many words more
 FORMATS = ("json", "csv", "sql", "python", "formula", "html")
 SMALL_FORMATS = FORMATS[:3]
-WORDS_WANTED = (10, 20)  # words that an in-depth operation should add: section 3.2
+WORDS_WANTED = (10, 20)  # section 3.2
 
-_MARKER = r"[#*_\s]*(?:the\s+)?(?:rewritten|evolved|created|new|harder)\s+(?:task|prompt|instruction)[#*_\s]*:?[#*_\s]*"
-_LEAD = re.compile(rf"\A(?:{_MARKER})(?=\S)", re.IGNORECASE)
-_ANNOUNCED = re.compile(
-    r"\A(?:sure|certainly|of course|okay|ok|here(?:'s| is| are)|here,)\b[^\n]{0,120}:[ \t]*\n+", re.IGNORECASE
+_NOUN = r"(?:task|prompt|instruction|question|version)"
+_CHATTER = r"(?:sure|certainly|of course|absolutely|okay|ok|got it|great)"
+# "**Rewritten Task (harder)**:", "The rewritten task is:", "Task:"; always with a colon or a line of its own.
+_LEAD = re.compile(
+    rf"\A[#*_\s]*(?:(?:the\s+)?(?:rewritten|evolved|created|new|harder|revised|updated)\s+{_NOUN}(?:\s*\([^)\n]*\))?(?:\s+is)?"
+    r"|task|prompt)[#*_ \t]*(?::[#*_\s]*|\n[#*_\s]*|\Z)",
+    re.IGNORECASE,
 )
-_THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
+_ANNOUNCED = re.compile(
+    rf"\A(?:{_CHATTER}\b[^\n:]{{0,80}}|(?:here(?:['’]s|\s+is)|below\s+is)\b)(?=[^\n:]*\b(?:{_NOUN}|rewrit\w+)\b)[^\n:]{{0,120}}"
+    r"(?::\s*|\.[ \t]*\n\s*\n)",
+    re.IGNORECASE,
+)
+_AGREEING = re.compile(rf"\A{_CHATTER}[!.,]?[ \t]*\n\s*", re.IGNORECASE)
+_CLOSING = re.compile(
+    r"\n\s*\n[*_ \t]*(?:let me know\b|i hope (?:this|that)\b|feel free\b|note:? i\b|\(note:? i\b|this (?:version|rewritten|new)\b)"
+    r"[^\n]*(?:\n[^\n]+)*\s*\Z",
+    re.IGNORECASE,
+)
+_RULE = re.compile(r"\A(?:[-*_]{3,}\s*\n\s*)+|(?:\s*\n[-*_]{3,})+\s*\Z")
+_THOUGHT = re.compile(r"\A.*</think>|\A\s*<think>.*\Z", re.DOTALL)
 _FENCE_AROUND = re.compile(r"\A```[^\n`]*\n(.*)\n[ \t]*```\Z", re.DOTALL)
 _LIST_NUMBER = re.compile(r"\s*\d+\.\s*")
 _QUOTES = {'"': '"', "“": "”", "«": "»"}
@@ -79,10 +94,22 @@ def small_form(operation: str, shown: str) -> Constraint:
 
 
 def evolved(begun: str, answer: str) -> str:
-    """The evolved task: an answer without what a model says around it, behind what the prompt had begun."""
-    if _LIST_NUMBER.fullmatch(begun):
-        begun = " "
-    text = (begun + answer).strip() if begun else _bare(without_thoughts(answer))
+    """The evolved task: an answer without what a model says around it, behind what the prompt had begun.
+
+    Empty if the answer holds no letter or digit.
+    """
+    if not re.search(r"[^\W_]", answer):
+        return ""
+    if not begun:
+        text = _bare(without_thoughts(answer))
+    elif begun.rstrip(" ").endswith("\n"):  # a piece of data, to the end of its fence
+        text = begun + answer.split("```", 1)[0]
+    else:  # a sentence: a small model that is held to no form goes on with something else
+        first = next(line for line in answer.split("\n") if line.strip())
+        text = first if _LIST_NUMBER.fullmatch(begun) else begun + first
+    text = text.strip()
+    if not re.search(r"[^\W_]", text):
+        return ""
     return f"{text}\n```" if text.count("```") % 2 else text
 
 
@@ -92,9 +119,9 @@ def without_thoughts(answer: str) -> str:
 
 
 def _bare(text: str) -> str:
-    """Without an announcement, a heading that names it, a fence or quotes around it all."""
-    text = _ANNOUNCED.sub("", text, count=1).strip()
-    text = _LEAD.sub("", text, count=1).strip()
+    """Without agreement, an announcement, a heading that names it, rules, a fence or quotes around it, a closing remark."""
+    for pattern in (_AGREEING, _ANNOUNCED, _CLOSING, _RULE, _LEAD, _RULE):
+        text = pattern.sub("", text).strip()
     if (fence := _FENCE_AROUND.match(text)) is not None and "```" not in fence.group(1):
         text = fence.group(1).strip()
     if len(text) > 2 and _QUOTES.get(text[0]) == text[-1] and text[0] not in text[1:-1]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from factory.methods.evol_instruct.operations import PAPER, known
 from factory.recipe.schema import Count, SamplingOptions, StepOptions, Strict
 from factory.recipe.suggest import did_you_mean
 
-Weight = Annotated[float, Field(ge=0.0)]
+Weight = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Column = Annotated[str, Field(min_length=1)]
 
 
@@ -96,6 +96,12 @@ class Options(StepOptions):
         if not any(given.values()):
             raise ValueError("at least one operation needs a weight above 0")
         return given
+
+    @model_validator(mode="after")
+    def _sample_is_made(self) -> Options:
+        if self.sample is not None and self.accept is not None and self.accept < self.sample:
+            raise ValueError(f"sample: {self.sample:,} rows cannot be drawn from the {self.accept:,} of accept")
+        return self
 
     def effective(self) -> Options:
         """With the sampling of the size of model where the recipe gives none."""

@@ -102,6 +102,8 @@ class Loop:
                 while self._ready:
                     yield self._ready.popleft()
             self._ctx.enough()
+            for _ in range(self._wanted - self._accepted if self._ctx.planning else 0):
+                yield Unknown(self._ctx.step)
             if self._spent is not None and not self._ended:
                 self._ctx.end("budget", self._spent)
         finally:

@@ -307,7 +307,7 @@ def test_an_edited_row_asks_its_own_chain_only_and_the_plan_says_so(tmp_path: Pa
     rows[7] = {"instruction": "Name a lake.", "input": "", "output": "Bodensee"}
     jsonl(tmp_path / "rows.jsonl", rows)
     plan = factory.plan(recipe_file, out)
-    assert (plan.total("reused"), plan.total("ask"), plan.total("ask_high")) == (39 * EPOCHS * 3, 1, EPOCHS * 3)
+    assert (plan.total("reused"), plan.total("ask"), plan.total("ask_high")) == (39 * EPOCHS * 3, 1, EPOCHS * 4)
     assert not plan.exact
     engine = Model(good)
     run(recipe_file, out, engine)
@@ -327,7 +327,7 @@ def test_a_plan_from_nothing_is_a_range_that_holds(tmp_path: Path) -> None:
     plan = factory.plan(recipe_file, tmp_path / "out")
     engine = Model(mixed)
     run(recipe_file, tmp_path / "out", engine)
-    assert plan.total("ask") <= engine.asked <= plan.total("ask_high") + 20 * EPOCHS, "and a second try of the judge"
+    assert plan.total("ask") <= engine.asked <= plan.total("ask_high")
     assert factory.plan(recipe_file, tmp_path / "out").total("ask_high") == 0
 
 
@@ -432,4 +432,89 @@ def test_the_words_that_operations_add_are_reported(tmp_path: Path) -> None:
     result = run(evol(tmp_path, tasks(30)), tmp_path / "out", Model(good))
     notes = step(result, "evol_instruct")["notes"]
     assert sum("evolutions kept, +12.0 words on average" in note for note in notes) == 6
-    assert sum("(10 to 20 are asked for)" in note for note in notes) == 5
+    assert sum("(10 to 20 are asked for)" in note for note in notes) == 4
+
+
+# --- found by somebody who looked for ways around it ------------------------------------------------------------
+
+
+def chained(folder: Path, **options: Any) -> Path:
+    """Evolutions, novelty, and a difficulty for each."""
+    recipe_file = evol(folder, tasks(15), epochs=2, **options)
+    text = json.loads(recipe_file.read_text())
+    text["steps"] += [{"rouge_l": {"threshold": 0.7}}, {"judge": {"column": "difficulty", "mean_by": "epoch"}}]
+    recipe_file.write_text(json.dumps(text))
+    return recipe_file
+
+
+def judged(request: Request) -> str:
+    return "Difficulty: 4" if "Difficulty:" in text_of(request) else good(request)
+
+
+@pytest.mark.parametrize("options", [{}, {"sample": 20}, {"shuffle": False}])
+def test_a_plan_of_a_finished_chain_asks_nothing(options: dict[str, Any], tmp_path: Path) -> None:
+    recipe_file, out = chained(tmp_path, **options), tmp_path / "out"
+    run(recipe_file, out, Model(judged))
+    plan = factory.plan(recipe_file, out)
+    assert (plan.total("ask"), plan.total("ask_high"), plan.exact) == (0, 0, True)
+
+
+@pytest.mark.parametrize("options", [{"accept": 10}, {"accept": 35}, {}])
+def test_a_plan_of_a_chain_is_a_range_that_holds(options: dict[str, Any], tmp_path: Path) -> None:
+    recipe_file = chained(tmp_path, **options)
+    plan = factory.plan(recipe_file, tmp_path / "out")
+    assert {line.stage for line in plan.lines} >= {"evolve", "judge", "answer"}
+    assert not plan.exact
+    engine = Model(judged)
+    run(recipe_file, tmp_path / "out", engine)
+    most = plan.total("ask_high") + (3 * 16 * 3 if options else 0)  # what is open beyond `accept`: a window of rows
+    assert plan.total("ask") <= engine.asked <= most
+
+
+def test_steps_behind_a_loop_are_planned_too(tmp_path: Path) -> None:
+    lines = {(line.step, line.stage): line for line in factory.plan("self_then_evol", tmp_path / "out").lines}
+    evolve, judge = lines[("evol_instruct", "evolve")], lines[("judge", "requests")]
+    assert (evolve.ask, evolve.ask_high) == (32, 32), "sixteen instructions and two epochs"
+    assert judge.ask == 48, "and each of them three rows"
+
+
+def test_values_that_are_no_text_are_not_lost(tmp_path: Path) -> None:
+    rows = [
+        {"instruction": "Double it.", "input": 7, "output": 14},
+        {"instruction": "Sum.", "input": [1, 2], "output": {"sum": 3}},
+    ]
+    run(evol(tmp_path, rows, epochs=1), tmp_path / "out", Model(good))
+    start = {row["instruction"]: row["output"] for row in read(tmp_path / "out", "data") if row["epoch"] == 0}
+    assert start == {"Double it.\n\n7": "14", "Sum.\n\n[1,2]": '{"sum":3}'}
+
+
+def test_columns_that_are_named_must_be_there(tmp_path: Path) -> None:
+    for name in ("input", "output"):
+        with pytest.raises(RecipeError, match=rf"columns.{name}: no column '{name}s'"):
+            factory.load_recipe(evol(tmp_path, tasks(2), columns={name: f"{name}s"}))
+
+
+def test_a_sample_larger_than_accept_is_refused_and_a_preview_draws_none(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="30 rows cannot be drawn from the 20 of accept"):
+        factory.load_recipe(evol(tmp_path, tasks(2), sample=30, accept=20))
+    result = run(evol(tmp_path, tasks(20), sample=20), tmp_path / "out", Model(good), limit=5)
+    assert (result.status, result.exit_code, result.rows) == ("preview", 0, 5)
+
+
+def test_further_instances_are_mentioned_and_broken_ones_passed_over(tmp_path: Path) -> None:
+    rows = [
+        {"instruction": "Double.", "instances": [None, {"input": "2", "output": "4"}, {"input": "3", "output": "6"}]}
+    ]
+    result = run(evol(tmp_path, rows, epochs=1), tmp_path / "out", Model(good))
+    start = next(row for row in read(tmp_path / "out", "data") if row["epoch"] == 0)
+    assert (start["instruction"], start["output"]) == ("Double.\n\n2", "4")
+    assert any(
+        note.startswith("1 further instances of rows are left out") for note in step(result, "evol_instruct")["notes"]
+    )
+
+
+def test_notes_count_what_the_dataset_holds(tmp_path: Path) -> None:
+    result = run(evol(tmp_path, tasks(30), accept=8, shuffle=False), tmp_path / "out", Model(good))
+    kept = [row for row in read(tmp_path / "out", "data") if row["epoch"]]
+    notes = [note for note in step(result, "evol_instruct")["notes"] if "evolutions kept" in note]
+    assert sum(int(note.split(": ")[1].split(" of ")[0]) for note in notes) == len(kept)

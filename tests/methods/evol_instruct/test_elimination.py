@@ -133,3 +133,23 @@ def test_recorded_verdicts_of_the_embedded_model_are_read_as_a_person_reads_them
     assert len(answers) == 34
     assert sum(right) / len(right) >= least
     assert not [row for row in answers if row["equal"] is False and read_verdict(row["answer"])]
+
+
+# --- found by somebody who looked for ways around it ------------------------------------------------------------
+
+NEVER_EQUAL = [
+    "not - as far as I can tell from the two task texts given here above - Equal",
+    "I would not say that given all the constraints these two tasks are Equal",
+    "Equal: 0", '"Equal": 0', "equal = 0", "Equal: N", "Equal: ✗", "Equal ❌", "Equal\nNo", "Equal\nFalse", "no\nEqual",
+    "Equal\n\nActually, no.", "Constraints: Equal\nDepth: Different", "1. Equal\n2. Different", "Equal in constraints but deeper in scope",
+    "They are anything but equal", "far from equal", "They fail to be equal", "Nearly equal.", "Barely equal", "Partly equal",
+    "Equal except for the added constraint", "I doubt they are Equal", "It is false that they are Equal", "Equal is incorrect",
+    "I reject Equal.", "Equal to each other? No", r"$\neq$ Equal", "Not&nbsp;Equal", "n0t Equal", "aint equal", "dis-equal",
+    "Not Equal\n\nExplanation: more depth.\nVerdict: Equal", "Not Equals", "not equals", "is_equal: false",
+    "**Equal**\n\nWait, the second one has an additional constraint. So they are different.",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NEVER_EQUAL)
+def test_no_way_around_is_read_as_equal(text: str) -> None:
+    assert read_verdict(text) is not True

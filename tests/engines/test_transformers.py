@@ -116,10 +116,10 @@ def test_a_folder_that_is_no_model_is_named(tmp_path: object) -> None:
 
 
 def test_a_users_turn_is_gone_on_with_and_ends_where_the_user_ends(engine: TransformersEngine) -> None:
-    sampling = Sampling(max_tokens=60, temperature=0.7, top_p=0.9)
+    sampling = Sampling(max_tokens=90, temperature=0.7, top_p=0.9)
     answers = ask_all(
         engine,
-        *[Request(messages=(Message("user", ""),), sampling=sampling, user_turn=True, seed=seed) for seed in range(6)],
+        *[Request(messages=(Message("user", ""),), sampling=sampling, user_turn=True, seed=seed) for seed in range(8)],
     )
     assert any(answer.finish_reason == "stop" for answer in answers)
     assert not [answer.text for answer in answers if "<|" in answer.text]

@@ -95,7 +95,7 @@ def _next_text(result: RunResult) -> str:
     lines = ["Next:", f"  {command} show {result.path}"]
     if result.first:
         lines.append(f"  {command} why {result.path} {result.first[0].id}")
-        named = _export_columns(list(result.first[0].fields))
+        named = _export_columns(result.first[0].fields)
         lines.append(f"  {command} export {result.path} {result.manifest['name']}-chat --validation 0.1{named}")
     return "\n".join(lines)
 
@@ -110,11 +110,13 @@ def command_name() -> str:
     return str(called.relative_to(here)) if called.is_absolute() and called.is_relative_to(here) else str(called)
 
 
-def _export_columns(columns: list[str]) -> str:
-    """Options that name the columns to export, where they are not those of instruction data."""
+def _export_columns(fields: dict[str, Any]) -> str:
+    """Options that name the columns to export, where they are not those of instruction data: the longest text, the last."""
+    columns = list(fields)
     if {"instruction", "output"} <= set(columns) or len(columns) < 2:
         return ""
-    first = "instruction" if "instruction" in columns else columns[0]
+    longest = max(columns[:-1], key=lambda name: len(str(fields[name])))
+    first = "instruction" if "instruction" in columns else longest
     return f" \\\n    --instruction {shlex.quote(first)} --output {shlex.quote(columns[-1])}"
 
 

@@ -86,15 +86,16 @@ def test_self_instruct_files_its_surplus_also_where_its_reader_ends_first(tmp_pa
     assert sum(step(result, "self_instruct")["rejected"].values()) > 5
 
 
+@pytest.mark.parametrize("rows", [60, 900])  # the source has ended, or waits for a place in the stream
 @pytest.mark.parametrize("ending", ["error", "interrupt"])
-def test_rows_that_were_not_finished_are_not_called_rejected(ending: str, tmp_path: Path) -> None:
+def test_rows_that_were_not_finished_are_not_called_rejected(ending: str, rows: int, tmp_path: Path) -> None:
     def failing(request: Request) -> str:
         if "Ticket 30:" in text_of(request):
             raise EngineError("the engine is gone.") if ending == "error" else KeyboardInterrupt
         return answer(request)
 
     with pytest.raises((EngineError, KeyboardInterrupt)):
-        run(two_steps(tmp_path, rows=60), tmp_path / "out", Model(failing, most_s=0.002))
+        run(two_steps(tmp_path, rows=rows), tmp_path / "out", Model(failing, most_s=0.002))
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert [found["rejected"] for found in manifest["steps"]] == [{}, {}, {}]
 

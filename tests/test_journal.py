@@ -286,6 +286,20 @@ def test_a_small_value_that_was_changed_is_found_when_the_journal_is_opened(
         Journal(path)
 
 
+def test_damage_that_sqlite_names_in_letters_that_are_none_is_one_sentence(path: Path) -> None:
+    """The name of a table is broken, and SQLite's own message repeats it: sqlite3 cannot decode that message."""
+    with closing(Journal(path)) as journal:
+        fill(journal, 3)
+    content = path.read_bytes()
+    assert content.count(b"tablecompletionscompletions") == 1
+    path.write_bytes(content.replace(b"tablecompletionscompletions", b"tablecomp\xeeetionscompletions"))
+    with pytest.raises(UnicodeDecodeError), closing(sqlite3.connect(path)) as other:
+        other.execute("SELECT count(*) FROM sqlite_master")
+    for read_only in (True, False):
+        with pytest.raises(JournalError, match=r"the journal is damaged \(a text that is none\)"):
+            Journal(path, read_only=read_only)
+
+
 def test_a_schema_whose_text_is_none_is_damage(path: Path) -> None:
     with closing(Journal(path)) as journal:
         fill(journal, 3)

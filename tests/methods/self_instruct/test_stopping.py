@@ -117,6 +117,9 @@ def test_a_spent_budget_ends_with_exit_code_4_and_a_rerun_gives_the_same_bytes(
     assert runs.data_bytes(tmp_path / "out") == first
     assert again.result.exit_code == 4
     assert again.result.message == run.result.message
+    if salt is None:  # without latency the same requests are refused every time
+        assert [row for row in again.rejected if row["reason"] == "budget_spent"]
+        assert again.reasons() == run.reasons()
     assert again.reasons().keys() - {"budget_spent"} == run.reasons().keys() - {"budget_spent"}
 
 

@@ -517,3 +517,11 @@ def test_notes_count_what_the_dataset_holds(tmp_path: Path) -> None:
     kept = [row for row in read(tmp_path / "out", "data") if row["epoch"]]
     notes = [note for note in step(result, "evol_instruct")["notes"] if "evolutions kept" in note]
     assert sum(int(note.split(": ")[1].split(" of ")[0]) for note in notes) == len(kept)
+
+
+def test_a_plan_counts_the_rows_that_are_open_when_there_are_enough(tmp_path: Path) -> None:
+    recipe_file = evol(tmp_path, tasks(60), accept=10, elimination={"equal": False})
+    plan, engine = factory.plan(recipe_file, tmp_path / "out"), Model(good)
+    assert run(recipe_file, tmp_path / "out", engine).rows == 10
+    needed = 3 * EPOCHS * 2  # three chains of a start row and three evolutions, two requests each
+    assert needed < engine.asked <= plan.total("ask_high")

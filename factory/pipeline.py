@@ -179,7 +179,7 @@ class Pipeline:
         try:
             read = await self._into[index + 1].put(record)
         except asyncio.CancelledError:
-            if not self._ending:
+            if index in self._closed and not self._ending:  # by its reader, which has enough
                 self._reject(name, not_needed(self._session, reader, record))
             raise
         if not read:

@@ -92,11 +92,6 @@ async def run(records: AsyncIterator[Record], ctx: Context, options: Options) ->
             async for outcome in outcomes:
                 yield outcome
     finally:
-        if ctx.planning and accept is not None:  # rows that are open when there are enough
-            open_rows = ctx.lookahead(options.window or 4 * ctx.max_in_flight)
-            chains.tally.beyond.update(
-                {stage: most * open_rows for stage, (_, most) in expects(options).requests.items()}
-            )
         _report(ctx, options, chains.tally)
 
 

@@ -44,6 +44,7 @@ HOOKS = {
     "columns": ["options", "base", "incoming"],
     "remarks": ["options", "base"],
     "expects": ["options"],
+    "sift": ["options", "base"],
 }
 each_piece = pytest.mark.parametrize("piece", PIECES, ids=lambda piece: piece.name)
 each_method = pytest.mark.parametrize("method", METHODS, ids=lambda piece: piece.name)

@@ -9,15 +9,16 @@ nothing to compare.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 from factory.context import Context
+from factory.context.sifting import Row, Sift, sifted
 from factory.novelty.rouge_l import RougeLPool
 from factory.recipe.columns import require
 from factory.recipe.schema import Fraction, StepOptions
-from factory.records import Outcome, Record, digest, reject
+from factory.records import Outcome, Record, Verdict, digest
 
 
 class Options(StepOptions):
@@ -47,42 +48,67 @@ def columns(options: Options, base: Path, incoming: set[str] | None) -> set[str]
     return incoming
 
 
+def sift(options: Options, base: Path) -> Sift:
+    """The filter itself, for rows of any origin."""
+    return _RougeL(options)
+
+
 async def run(records: AsyncIterator[Record], ctx: Context, options: Options) -> AsyncIterator[Outcome]:
     """Compare each record with those kept before it."""
-    pool = RougeLPool(options.tokenizer)
-    kept_groups: dict[str, bool] = {}
-    async for record in records:
-        group = _group(record, options)
-        if group in kept_groups:
-            evidence = "its group was rejected"
-            yield record if kept_groups[group] else reject(record, "rouge_l", "too_similar", evidence=evidence)
-            continue
-        outcome = _compared(record, pool, options)
-        if group:
-            kept_groups[group] = isinstance(outcome, Record)
+    async for outcome in sifted(records, sift(options, ctx.base)):
         yield outcome
 
 
-def _group(record: Record, options: Options) -> str:
-    """Name of the record's group; empty if it stands alone."""
-    value = record.fields.get(options.group_by) if options.group_by else None
-    return "" if value is None else digest("group", value)
+class _RougeL:
+    """The pool of what was kept, and the groups that were decided."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._pool = RougeLPool(options.tokenizer)
+        self._groups: dict[str, bool] = {}
+
+    def judge(self, rows: Sequence[Row]) -> list[Verdict | None]:
+        return [self._judged(row) for row in rows]
+
+    def restore(self, rows: Sequence[Row], kept: Sequence[bool]) -> None:
+        for row, stayed in zip(rows, kept, strict=True):
+            group, text = self._group(row), self._text(row)
+            if group not in self._groups:
+                if stayed and text.strip():
+                    self._pool.add(text)
+                if group:
+                    self._groups[group] = stayed
+
+    def _judged(self, row: Row) -> Verdict | None:
+        group = self._group(row)
+        if group in self._groups:
+            return None if self._groups[group] else _too_similar(evidence="its group was rejected")
+        verdict = self._compared(self._text(row))
+        if group:
+            self._groups[group] = verdict is None
+        return verdict
+
+    def _compared(self, text: str) -> Verdict | None:
+        """None for a text that is new, which joins the pool; else its nearest neighbour."""
+        if not text.strip():
+            return None
+        nearest = self._pool.nearest(text)
+        if nearest is None or nearest.score <= self._options.threshold:
+            self._pool.add(text)
+            return None
+        evidence = self._pool.text(nearest.index)
+        return _too_similar(score=nearest.score, threshold=self._options.threshold, evidence=evidence)
+
+    def _group(self, row: Row) -> str:
+        """Name of the row's group; empty if it stands alone."""
+        value = row.get(self._options.group_by) if self._options.group_by else None
+        return "" if value is None else digest("group", value)
+
+    def _text(self, row: Row) -> str:
+        return str(row.get(self._options.field) or "")
 
 
-def _compared(record: Record, pool: RougeLPool, options: Options) -> Outcome:
-    """The record, which joins the pool, or as rejected with its nearest neighbour."""
-    text = str(record.fields.get(options.field) or "")
-    if not text.strip():
-        return record
-    nearest = pool.nearest(text)
-    if nearest is None or nearest.score <= options.threshold:
-        pool.add(text)
-        return record
-    return reject(
-        record,
-        "rouge_l",
-        "too_similar",
-        score=nearest.score,
-        threshold=options.threshold,
-        evidence=pool.text(nearest.index),
+def _too_similar(evidence: str, score: float | None = None, threshold: float | None = None) -> Verdict:
+    return Verdict(
+        keep=False, rule="rouge_l", reason="too_similar", score=score, threshold=threshold, evidence=evidence
     )

@@ -11,6 +11,8 @@ a package), or an entry point of another distribution in the group `factory.piec
   content decides what is emitted; `columns(options, base, incoming) -> set[str] | None`, the columns that it
   gives; `remarks(options, base) -> list[str]`, what is right but worth knowing; `expects(options) -> Expected`, what
   planning counts for a record that cannot be known yet;
+* for a filter that needs nothing but the rows, `sift(options, base) -> Sift`, which makes it usable as a flag of
+  `factory filter` too (see `factory.context.sifting`);
 * optionally `NEUTRAL`, names of options that leave the content of every request and record as it is, and
   `NEEDS_RECORDS = False` for a method that can be the first step.
 """

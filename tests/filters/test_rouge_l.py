@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ def filtered(rows: list[dict[str, Any]], **options: Any) -> list[Outcome]:
             yield Record(str(number), row, Provenance(step="s", method="m"))
 
     async def collect() -> list[Outcome]:
-        return [outcome async for outcome in rouge_l.run(records(), None, Options(**options))]  # type: ignore[arg-type]
+        return [outcome async for outcome in rouge_l.run(records(), SimpleNamespace(base=Path()), Options(**options))]  # type: ignore[arg-type]
 
     return asyncio.run(collect())
 

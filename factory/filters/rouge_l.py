@@ -15,7 +15,7 @@ from typing import Literal
 
 from factory.context import Context
 from factory.context.sifting import Row, Sift, sifted
-from factory.novelty.rouge_l import RougeLPool
+from factory.novelty.rouge_l import NoveltyFilter
 from factory.recipe.columns import require
 from factory.recipe.schema import Fraction, StepOptions
 from factory.records import Outcome, Record, Verdict, digest
@@ -60,44 +60,53 @@ async def run(records: AsyncIterator[Record], ctx: Context, options: Options) ->
 
 
 class _RougeL:
-    """The pool of what was kept, and the groups that were decided."""
+    """The filter of what was kept, and the groups that were decided."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._pool = RougeLPool(options.tokenizer)
+        self._filter = NoveltyFilter(options.threshold, options.tokenizer)
         self._groups: dict[str, bool] = {}
 
+    @property
+    def warning(self) -> str | None:
+        """What to know about texts that the tokenizer does not see."""
+        return self._filter.warning
+
     def judge(self, rows: Sequence[Row]) -> list[Verdict | None]:
-        return [self._judged(row) for row in rows]
+        if self._options.group_by:
+            return [self._grouped(row) for row in rows]
+        return self._alone([self._text(row) for row in rows])
 
     def restore(self, rows: Sequence[Row], kept: Sequence[bool]) -> None:
+        joined = []
         for row, stayed in zip(rows, kept, strict=True):
             group, text = self._group(row), self._text(row)
             if group not in self._groups:
                 if stayed and text.strip():
-                    self._pool.add(text)
+                    joined.append(text)
                 if group:
                     self._groups[group] = stayed
+        self._filter.pool.extend(joined)
 
-    def _judged(self, row: Row) -> Verdict | None:
+    def _grouped(self, row: Row) -> Verdict | None:
         group = self._group(row)
         if group in self._groups:
             return None if self._groups[group] else _too_similar(evidence="its group was rejected")
-        verdict = self._compared(self._text(row))
+        verdict = self._alone([self._text(row)])[0]
         if group:
             self._groups[group] = verdict is None
         return verdict
 
-    def _compared(self, text: str) -> Verdict | None:
-        """None for a text that is new, which joins the pool; else its nearest neighbour."""
-        if not text.strip():
-            return None
-        nearest = self._pool.nearest(text)
-        if nearest is None or nearest.score <= self._options.threshold:
-            self._pool.add(text)
-            return None
-        evidence = self._pool.text(nearest.index)
-        return _too_similar(score=nearest.score, threshold=self._options.threshold, evidence=evidence)
+    def _alone(self, texts: list[str]) -> list[Verdict | None]:
+        """Verdicts of texts that belong to no group: [texts]; those without text stay, and are not remembered."""
+        verdicts: list[Verdict | None] = [None] * len(texts)
+        places = [place for place, text in enumerate(texts) if text.strip()]
+        decisions = self._filter.add_batch([texts[place] for place in places])
+        for index in (~decisions.kept).nonzero()[0].tolist():
+            evidence = self._filter.text(int(decisions.nearest[index]))
+            score = float(decisions.score[index])
+            verdicts[places[index]] = _too_similar(evidence, score, self._options.threshold)
+        return verdicts
 
     def _group(self, row: Row) -> str:
         """Name of the row's group; empty if it stands alone."""

@@ -1,48 +1,50 @@
-"""The most similar text of a growing pool, by ROUGE-L F-measure: exact, and fast enough to ask each time.
+"""What is new? Texts against all those kept before them, by ROUGE-L F-measure: exact, about a nanosecond a pair.
 
-    pool = RougeLPool()
-    pool.add("Name three large rivers in Europe.")          -> 0
-    pool.add("Write a poem about the sea.")                 -> 1
-    pool.nearest("Name three rivers in Europe.")            -> Neighbour(index=0, score=0.9090909090909091)
+    novelty = NoveltyFilter(threshold=0.7)
+    novelty.add_batch(["Name three large rivers in Europe.", "Name three rivers in Europe.", "Write a poem."])
+    -> Decisions(kept=[True, False, True], nearest=[-1, 0, -1], score=[nan, 0.9090909090909091, nan])
 
-This is the novelty test of Self-Instruct (arXiv 2212.10560, section 2.2): a new instruction is dropped if
-its greatest ROUGE-L to any earlier one is above 0.7. Scores are bit-identical to the package rouge_score.
-That matters at the edge: for an LCS of 7 in texts of 7 and 13 tokens, exactly 0.7, the reference's float
-expression gives 0.7000000000000001, and `2 * lcs / (m + n)` gives 0.7.
+This is the novelty test of Self-Instruct (arXiv 2212.10560, section 2.2): in order, a text is dropped if its greatest
+ROUGE-L to any text kept before it is above 0.7. Decisions, nearest texts and scores are bit-identical to those of the
+package rouge_score on every pair. That matters at the edge: for an LCS of 7 in texts of 7 and 13 tokens, exactly 0.7,
+the reference's float expression gives 0.7000000000000001, and `2 * lcs / (m + n)` gives 0.7.
 
-Deviation: a text without any token scores 0 against everything in rouge_score, so a row of emoji would
-be new each time. Here it scores 1.0 against a text without tokens that is the same string, leading and
-trailing white space aside, and 0.0 otherwise.
+Deviation: a text without any token scores 0 against everything in rouge_score, so a row of emoji would be new each
+time. Here it scores 1.0 against a text without tokens that is the same string, leading and trailing white space
+aside, and 0.0 otherwise.
 
-How it stays exact while looking at few pairs: a common subsequence cannot be longer than the number of
-tokens that two texts share, counted with repeats. An inverted index gives that number for the whole pool
-at once, and with it the greatest score each text could reach. Texts are then compared best promise first,
-until no promise left reaches the best score found. The F-measure keeps its order in floating point: one
-token more in the subsequence raises it by a factor of at least 1 + 1/lcs, rounding moves it by 1e-15.
+How it stays exact: see `pages` (bitmaps), `measure.widest_distance` (what they rule out) and `kernels`.
 """
 
 from __future__ import annotations
 
-from array import array
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from typing import Final
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from rapidfuzz import process
 from rapidfuzz.distance import LCSseq
 
 from factory.errors import UserError
-from factory.novelty.tokenizers import Tokenizer, tokenize
+from factory.novelty.encoding import Encoded, Ints, marks, occurrences
+from factory.novelty.measure import f_measure
+from factory.novelty.pages import Pages
+from factory.novelty.state import join, read, split, write
+from factory.novelty.tokenizers import Tokenizer
 
-MAX_TOKEN_TYPES: Final = 0x110000  # code points: a token is one character to rapidfuzz
-_FIRST_BLOCK: Final = 64
-_BLOCK_GROWTH: Final = 4
+Backend = Literal["auto", "numba", "numpy"]
+CHUNK: Final = 8192
+FIRST_COMPILED: Final = 3_000_000
+"""Pairs from which on `auto` compiles: numba takes seconds to start, numpy a microsecond for a hundred pairs."""
+WARN_SHARE: Final = 0.01
+BACKEND_VARIABLE: Final = "FACTORY_NOVELTY_BACKEND"
+"""Environment variable that decides where `backend` is `auto`."""
 
-_Ints = npt.NDArray[np.int64]
-_Floats = npt.NDArray[np.float64]
+__all__ = ["Decisions", "Neighbour", "NoveltyFilter", "RougeLPool", "f_measure", "rouge_l"]
 
 
 class Neighbour(msgspec.Struct, frozen=True):
@@ -57,64 +59,93 @@ class Neighbour(msgspec.Struct, frozen=True):
     score: float
 
 
+class Decisions(NamedTuple):
+    """What a filter decided of a batch.
+
+    Attributes:
+        kept: Whether each text was kept: [texts].
+        nearest: For each rejected text the kept text with the greatest score, as its number among all kept texts;
+            the lowest number if several tie; -1 for a kept text: [texts].
+        score: That score, in (threshold, 1]; NaN for a kept text: [texts].
+    """
+
+    kept: npt.NDArray[np.bool_]
+    nearest: Ints
+    score: npt.NDArray[np.float64]
+
+
 def rouge_l(left: Sequence[str], right: Sequence[str]) -> float:
     """ROUGE-L F-measure of two token lists, in [0, 1], bit for bit that of rouge_score.
 
-    Symmetric; 0.0 if either list is empty. Only `RougeLPool` knows about texts without tokens.
+    Symmetric; 0.0 if either list is empty. Only pools know about texts without tokens.
     """
-    vocabulary: dict[str, int] = {}
-    ids = [_number(tokens, vocabulary) for tokens in (left, right)]
-    return f_measure(LCSseq.similarity(_encode(ids[0]), _encode(ids[1])), len(left), len(right))
-
-
-def f_measure(lcs: int, left_tokens: int, right_tokens: int) -> float:
-    """F-measure of a longest common subsequence, by the reference's own float expression."""
-    if lcs == 0:
-        return 0.0
-    precision, recall = lcs / right_tokens, lcs / left_tokens
-    return 2 * precision * recall / (precision + recall)
+    return f_measure(LCSseq.similarity(left, right), len(left), len(right))
 
 
 class RougeLPool:
-    """Texts that new ones are compared with; it only grows.
+    """Texts that new ones are compared with; it only grows. The caller decides what joins it."""
 
-    The caller decides: the reference rejects a text if `nearest(text).score > 0.7`, and keeps one at 0.7.
-    """
+    def __init__(
+        self,
+        tokenizer: Tokenizer = "auto",
+        *,
+        backend: Backend = "auto",
+        threads: int | None = None,
+        keep_texts: bool = True,
+    ) -> None:
+        """Start with no texts.
 
-    def __init__(self, tokenizer: Tokenizer = "auto") -> None:
-        """Start with no texts."""
-        self._tokenizer = tokenizer
-        self._texts: list[str] = []
-        self._vocabulary: dict[str, int] = {}
-        self._codes: list[str] = []
-        self._lengths = array("d")
-        self._shared = _SharedTokens()
-        self._without_tokens: dict[str, int] = {}
+        Args:
+            tokenizer: `rouge` is what rouge_score does; `auto` compares other scripts than Latin too, see `tokenizers`.
+            backend: `numba`, `numpy`, or `auto`: numba where it is installed and the work is worth its start.
+            threads: Threads for large batches (numba only); the processors at hand by default.
+            keep_texts: Whether `text` can give the texts back; the tokens alone take less memory.
+
+        Raises:
+            UserError: If numba is asked for and not installed.
+        """
+        self.tokenizer: Tokenizer = tokenizer
+        self._threads = threads or _processors()
+        chosen = os.environ.get(BACKEND_VARIABLE, "auto") if backend == "auto" else backend
+        self._backend: Any = _backend("numpy" if chosen == "auto" else chosen, self._threads)
+        self._waits = chosen == "auto" and _has_numba()
+        self._compared = 0
+        self._vocabulary = self._backend.vocabulary(tokenizer)
+        self._pages = Pages()
+        self._texts: list[str] | None = [] if keep_texts else None
+        self._wordless: dict[str, int] = {}
 
     def __len__(self) -> int:
         """How many texts were added."""
-        return len(self._texts)
+        return self._pages.texts
+
+    @property
+    def backend(self) -> str:
+        """What compares: `numba` or `numpy`."""
+        return str(self._backend.name)
+
+    @property
+    def wordless(self) -> int:
+        """Different texts of the pool that have no tokens."""
+        return len(self._wordless)
 
     def text(self, index: int) -> str:
-        """The text that `add` returned this index for."""
-        return self._texts[index]
+        """The text that `add` returned this index for; its tokens, spaced, where texts are not kept."""
+        if self._texts is not None:
+            return self._texts[index]
+        names = self._vocabulary.names()
+        return b" ".join(names[number] for number in self._pages.tokens(index).tolist()).decode()
 
     def add(self, text: str) -> int:
-        """Take a text in, whether or not one like it is there, and return its index, counted from 0.
+        """Take a text in, whether or not one like it is there, and return its index, counted from 0."""
+        self.extend([text])
+        return len(self) - 1
 
-        Raises:
-            UserError: If the pool would hold more different tokens than it can number.
-        """
-        tokens = tokenize(text, self._tokenizer)
-        ids = _number(tokens, self._vocabulary)
-        index = len(self._texts)
-        self._codes.append(_encode(ids))
-        self._lengths.append(len(ids))
-        self._shared.add(index, ids)
-        if not tokens:
-            self._without_tokens.setdefault(text.strip(), index)
-        self._texts.append(text)
-        return index
+    def extend(self, texts: Sequence[str]) -> None:
+        """Take texts in, in order, without comparing them."""
+        for first in range(0, len(texts), CHUNK):
+            chunk = texts[first : first + CHUNK]
+            self.append(chunk, self.encode(chunk), np.arange(len(chunk)))
 
     def nearest(self, text: str) -> Neighbour | None:
         """The text of the pool with the greatest ROUGE-L to this one, the first of them if several tie.
@@ -123,116 +154,285 @@ class RougeLPool:
             The neighbour, with score 0.0 and index 0 if nothing in the pool shares a token with the text;
             None if the pool is empty.
         """
-        if not self._texts:
+        if not len(self):
             return None
-        tokens = tokenize(text, self._tokenizer)
-        if not tokens:
-            twin = self._without_tokens.get(text.strip())
+        self._expect(len(self))
+        encoded = self.encode([text])
+        if not encoded.lengths[0]:
+            twin = self._wordless.get(text.strip())
             return Neighbour(0, 0.0) if twin is None else Neighbour(twin, 1.0)
-        # A token that the pool has never seen is in no common subsequence; it counts in the length only.
-        known = [self._vocabulary[token] for token in tokens if token in self._vocabulary]
-        return self._best(known, len(tokens))
+        score, index = self._backend.nearest(encoded, self._pages, len(self._vocabulary))
+        return Neighbour(max(index, 0), score)
 
-    def _best(self, ids: list[int], length: int) -> Neighbour:
-        """Compare with texts in order of the score they could reach, until none can reach the best."""
-        shared = self._shared.count(ids, len(self._texts))
-        left = np.flatnonzero(shared)
-        lengths = np.frombuffer(self._lengths)[left]
-        bounds = _f_measures(shared[left], length, lengths)
-        code, best, block = _encode(ids), Neighbour(0, 0.0), _FIRST_BLOCK
-        while left.size:
-            chosen = _greatest(bounds, block)
-            best = _better(best, left[chosen], self._scores(code, length, left[chosen], lengths[chosen]))
-            hopeful = bounds >= best.score
-            hopeful[chosen] = False
-            left, lengths, bounds = left[hopeful], lengths[hopeful], bounds[hopeful]
-            block *= _BLOCK_GROWTH
-        return best
+    # What filters are made of
 
-    def _scores(self, code: str, length: int, indices: _Ints, lengths: _Floats) -> _Floats:
-        """ROUGE-L of one encoded text of `length` tokens to the pool's texts at `indices`: [indices]."""
-        codes = [self._codes[index] for index in indices.tolist()]
-        lcs = process.cdist([code], codes, scorer=LCSseq.similarity, dtype=np.int64)[0]
-        scores = np.zeros(len(codes))
-        some = lcs > 0
-        scores[some] = _f_measures(lcs[some], length, lengths[some])
-        return scores
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        """Number the tokens of texts; new tokens join the vocabulary."""
+        encoded: Encoded = self._vocabulary.encode(texts)
+        return encoded
 
+    def append(self, texts: Sequence[str], encoded: Encoded, chosen: Ints) -> None:
+        """Take in the texts of an encoded batch at these positions, in this order."""
+        positions = chosen.tolist()
+        for offset, position in enumerate(positions):
+            if not encoded.lengths[position]:
+                self._wordless.setdefault(texts[position].strip(), len(self) + offset)
+        if self._texts is not None:
+            self._texts += [texts[position] for position in positions]
+        self._pages.append(encoded, chosen)
 
-class _SharedTokens:
-    """Inverted index: how many tokens a text shares with each text of a pool, repeats counted.
+    def above(
+        self, texts: Sequence[str], encoded: Encoded, threshold: float, chosen: Ints
+    ) -> tuple[Ints, npt.NDArray[np.float64]]:
+        """For some texts of a batch, the neighbour in the pool whose score is above the threshold.
 
-    The second "the" of a text is posted apart from the first, so two texts share two of them only if
-    both have two.
-    """
+        Returns:
+            Index of the neighbour, -1 where there is none; its score, the threshold where there is none: [batch] each.
+        """
+        nearest = np.full(len(texts), -1, np.int64)
+        best = np.full(len(texts), threshold)
+        worded = chosen[encoded.lengths[chosen] > 0]
+        self._backend.screen(encoded, worded, self._pages, len(self._vocabulary), threshold, best, nearest)
+        for position in chosen[encoded.lengths[chosen] == 0].tolist():
+            twin = self._wordless.get(texts[position].strip(), -1)
+            if twin >= 0 and threshold < 1.0:
+                nearest[position], best[position] = twin, 1.0
+        return nearest, best
 
-    def __init__(self) -> None:
-        self._postings: defaultdict[int, array[int]] = defaultdict(lambda: array("i"))
+    def decide(
+        self,
+        texts: Sequence[str],
+        encoded: Encoded,
+        first: int,
+        last: int,
+        threshold: float,
+        nearest: Ints,
+        best: npt.NDArray[np.float64],
+    ) -> npt.NDArray[np.bool_]:
+        """Decide texts first..last of a batch in order, each against those of them that are kept before it.
 
-    def add(self, index: int, ids: list[int]) -> None:
-        for label in _labels(ids):
-            self._postings[label].append(index)
+        `nearest` and `best` are what `above` found, and are brought up to date: numbers of the pool go on within
+        the block, as they will be when `append` takes in what is kept.
 
-    def count(self, ids: list[int], size: int) -> _Ints:
-        """Shared tokens of a text with each text of a pool of `size`: [size]."""
-        # The views live only in this call: an array cannot grow while one of its views is alive.
-        postings = [
-            np.frombuffer(self._postings[label], dtype=np.intc) for label in _labels(ids) if label in self._postings
+        Returns:
+            Whether each text is kept: [batch], of which only first..last count.
+        """
+        kept = nearest < 0
+        twins = self._twins(texts, encoded, first, last, threshold, kept)
+        if encoded.lengths[first:last].any():
+            self._backend.decide(encoded, first, last, len(self._vocabulary), threshold, best, nearest, kept, len(self))
+        numbers = len(self) + np.cumsum(kept[first:last]) - kept[first:last]
+        for position, earlier in twins.items():
+            nearest[position], best[position] = numbers[earlier - first], 1.0
+        return kept
+
+    def _twins(
+        self,
+        texts: Sequence[str],
+        encoded: Encoded,
+        first: int,
+        last: int,
+        threshold: float,
+        kept: npt.NDArray[np.bool_],
+    ) -> dict[int, int]:
+        """Texts without tokens that repeat one of the block, and which; they are marked as not kept."""
+        seen: dict[str, int] = {}
+        twins = {}
+        for position in first + np.flatnonzero(encoded.lengths[first:last] == 0):
+            if kept[position]:
+                earlier = seen.setdefault(texts[position].strip(), int(position))
+                if earlier != position and threshold < 1.0:
+                    twins[int(position)] = earlier
+                    kept[position] = False
+        return twins
+
+    def expect(self, texts: int) -> None:
+        """So many texts are about to be filtered, so that the back end can be chosen."""
+        self._expect(texts * (len(self) + texts // 2))
+
+    @property
+    def block(self) -> int:
+        """Texts that are compared with the pool at a time."""
+        return int(self._backend.block)
+
+    def state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+        """What `restored` needs to make the same pool again."""
+        tokens, ends = self._pages.flat()
+        names, name_ends = join(self._vocabulary.names())
+        arrays: dict[str, npt.NDArray[Any]] = {"tokens": tokens, "ends": ends, "names": names, "name_ends": name_ends}
+        wordless, wordless_ends = join([text.encode("utf-8", "surrogatepass") for text in self._wordless])
+        arrays |= {"wordless": wordless, "wordless_ends": wordless_ends}
+        arrays |= {"wordless_at": np.array(list(self._wordless.values()), np.int64)}
+        if self._texts is not None:
+            data, text_ends = join([text.encode("utf-8", "surrogatepass") for text in self._texts])
+            arrays |= {"texts": data, "text_ends": text_ends}
+        return {"tokenizer": self.tokenizer, "keep_texts": self._texts is not None}, arrays
+
+    @classmethod
+    def restored(cls, settings: dict[str, Any], arrays: dict[str, npt.NDArray[Any]], **options: Any) -> RougeLPool:
+        """The pool that `state` was taken of, on whatever back end."""
+        pool = cls(settings["tokenizer"], keep_texts=settings["keep_texts"], **options)
+        pool._vocabulary = pool._backend.vocabulary(pool.tokenizer, split(arrays["names"], arrays["name_ends"]))
+        ends = arrays["ends"]
+        lengths = np.diff(ends, prepend=0)
+        for first in range(0, len(ends), CHUNK):
+            part = lengths[first : first + CHUNK]
+            start = int(ends[first] - part[0])
+            ids = arrays["tokens"][start : start + int(part.sum())]
+            encoded = Encoded(ids, np.cumsum(part) - part, part, marks(ids, occurrences(ids, part)))
+            pool._pages.append(encoded, np.arange(len(part)))
+        wordless = [
+            text.decode("utf-8", "surrogatepass") for text in split(arrays["wordless"], arrays["wordless_ends"])
         ]
-        if not postings:
-            return np.zeros(size, dtype=np.int64)
-        return np.bincount(np.concatenate(postings), minlength=size)
+        pool._wordless = dict(zip(wordless, arrays["wordless_at"].tolist(), strict=True))
+        if settings["keep_texts"]:
+            stored = split(arrays["texts"], arrays["text_ends"])
+            pool._texts = [text.decode("utf-8", "surrogatepass") for text in stored]
+        return pool
+
+    def _expect(self, pairs: int) -> None:
+        """Change to numba as soon as the work done and to do is worth its start."""
+        self._compared += pairs
+        if self._waits and self._compared >= FIRST_COMPILED:
+            self._waits = False
+            self._backend = _backend("numba", self._threads)
+            self._vocabulary = self._backend.vocabulary(self.tokenizer, self._vocabulary.names())
 
 
-def _labels(ids: list[int]) -> Iterable[int]:
-    """One number per (token, how many times it came before)."""
-    if len(set(ids)) == len(ids):
-        return ids
-    labels: list[int] = []
-    seen: dict[int, int] = {}
-    for token in ids:
-        before = seen.get(token, 0)
-        seen[token] = before + 1
-        labels.append(token + before * MAX_TOKEN_TYPES)
-    return labels
+class NoveltyFilter:
+    """Keeps what is new, in order; see the module."""
+
+    def __init__(
+        self,
+        threshold: float = 0.7,
+        tokenizer: Tokenizer = "auto",
+        *,
+        backend: Backend = "auto",
+        threads: int | None = None,
+        keep_texts: bool = True,
+    ) -> None:
+        """Start with nothing kept.
+
+        Args:
+            threshold: Highest F-measure that is kept, in [0, 1].
+            tokenizer: See `RougeLPool`, as the others.
+            backend: `auto`, `numba` or `numpy`.
+            threads: Threads for large batches.
+            keep_texts: Whether `text` gives kept texts back.
+
+        Raises:
+            UserError: If the threshold is no fraction, or numba is asked for and not installed.
+        """
+        if not 0.0 <= threshold <= 1.0:
+            raise UserError(f"novelty filter: expected a threshold in [0, 1], found {threshold}.")
+        self.threshold = float(threshold)
+        self.pool = RougeLPool(tokenizer, backend=backend, threads=threads, keep_texts=keep_texts)
+        self.seen = 0
+        self.without_tokens = 0
+
+    @classmethod
+    def build(
+        cls, texts: Sequence[str], threshold: float = 0.7, tokenizer: Tokenizer = "auto", **options: Any
+    ) -> NoveltyFilter:
+        """A filter that holds these texts already, all of them, compared with each other or not."""
+        made = cls(threshold, tokenizer, **options)
+        made.pool.extend(texts)
+        return made
+
+    def __len__(self) -> int:
+        """Texts kept so far."""
+        return len(self.pool)
+
+    def text(self, number: int) -> str:
+        """A kept text."""
+        return self.pool.text(number)
+
+    def save(self, path: str | Path) -> None:
+        """Write all that it knows to a file, whole or not at all.
+
+        Raises:
+            UserError: If the file cannot be written.
+        """
+        settings, arrays = self.pool.state()
+        settings |= {"threshold": self.threshold, "seen": self.seen, "without_tokens": self.without_tokens}
+        write(Path(path), settings, arrays)
+
+    @classmethod
+    def load(cls, path: str | Path, *, backend: Backend = "auto", threads: int | None = None) -> NoveltyFilter:
+        """The filter that was saved; it decides from there as that one would have.
+
+        Raises:
+            UserError: If the file is missing, damaged or of another version.
+        """
+        settings, arrays = read(Path(path))
+        made = cls(settings["threshold"], settings["tokenizer"])
+        made.pool = RougeLPool.restored(settings, arrays, backend=backend, threads=threads)
+        made.seen, made.without_tokens = settings["seen"], settings["without_tokens"]
+        return made
+
+    def add_batch(self, texts: Sequence[str]) -> Decisions:
+        """Decide texts in order; those kept join the pool.
+
+        How texts are split into batches changes nothing but the speed.
+        """
+        self.pool.expect(len(texts))
+        parts = [self._chunk(texts[first : first + CHUNK]) for first in range(0, len(texts), CHUNK)]
+        if not parts:
+            return Decisions(np.zeros(0, bool), np.zeros(0, np.int64), np.zeros(0))
+        return Decisions(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+    def _chunk(self, texts: Sequence[str]) -> Decisions:
+        encoded = self.pool.encode(texts)
+        self.seen += len(texts)
+        self.without_tokens += int(np.count_nonzero(encoded.lengths == 0))
+        kept, nearest = np.zeros(len(texts), bool), np.zeros(len(texts), np.int64)
+        score = np.zeros(len(texts))
+        size = self.pool.block
+        for first in range(0, len(texts), size):
+            last = min(first + size, len(texts))
+            block = slice(first, last)
+            found, best = self.pool.above(texts, encoded, self.threshold, np.arange(first, last))
+            kept[block] = self.pool.decide(texts, encoded, first, last, self.threshold, found, best)[block]
+            nearest[block], score[block] = found[block], best[block]
+            self.pool.append(texts, encoded, first + np.flatnonzero(kept[block]))
+        score[kept] = math.nan
+        return Decisions(kept, nearest, score)
+
+    @property
+    def warning(self) -> str | None:
+        """What to know about texts that this tokenizer does not see; None while they are few."""
+        if self.seen < 100 or self.without_tokens <= WARN_SHARE * self.seen:
+            return None
+        share = self.without_tokens / self.seen
+        hint = (
+            "; the tokenizer 'rouge' sees only a-z and 0-9: take 'auto' or 'unicode' for other scripts"
+            if self.pool.tokenizer == "rouge"
+            else ""
+        )
+        counted = f"{self.without_tokens:,} of {self.seen:,} texts ({share:.0%}) have no tokens"
+        return f"{counted} and count as new unless they repeat exactly{hint}"
 
 
-def _number(tokens: Sequence[str], vocabulary: dict[str, int]) -> list[int]:
-    """Token numbers; tokens that are new to the vocabulary get the next ones, or none do."""
-    if len(vocabulary) + len(tokens) > MAX_TOKEN_TYPES:
-        types = len(vocabulary) + len(set(tokens) - vocabulary.keys())
-        if types > MAX_TOKEN_TYPES:
-            raise UserError(
-                f"novelty pool: it would hold {types:,} different tokens, and {MAX_TOKEN_TYPES:,} is the most "
-                "it can tell apart; split the run, or clean out texts made of random strings"
-            )
-    return [vocabulary.setdefault(token, len(vocabulary)) for token in tokens]
+def _processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _encode(ids: Iterable[int]) -> str:
-    """One character per token, which is what rapidfuzz compares fastest.
+def _has_numba() -> bool:
+    from importlib.util import find_spec
 
-    Some are lone surrogates: harmless, since the string is never written anywhere.
-    """
-    return "".join(map(chr, ids))
+    return find_spec("numba") is not None
 
 
-def _f_measures(lcs: _Ints, length: int, lengths: _Floats) -> _Floats:
-    """`f_measure` of one text of `length` tokens with many; each `lcs` must be at least 1: [n]."""
-    precision, recall = lcs / lengths, lcs / length
-    scores: _Floats = 2 * precision * recall / (precision + recall)
-    return scores
+def _backend(name: str, threads: int) -> Any:
+    if name == "numpy":
+        from factory.novelty.plain import Plain
 
+        return Plain()
+    if name != "numba":
+        raise UserError(f"novelty filter: no back end is called '{name}'; expected auto, numba or numpy.")
+    if not _has_numba():
+        raise UserError("novelty filter: the compiled back end needs numba: pip install 'dataset-factory[novelty]'.")
+    from factory.novelty.compiled import Compiled
 
-def _greatest(values: _Floats, count: int) -> _Ints:
-    """Positions of the `count` greatest values, in any order; all positions if there are no more: [count]."""
-    if values.size <= count:
-        return np.arange(values.size)
-    return np.argpartition(values, -count)[-count:]
-
-
-def _better(best: Neighbour, indices: _Ints, scores: _Floats) -> Neighbour:
-    """The better one of `best` and the best of `indices`; the lower index if they tie."""
-    top = float(scores.max())
-    first = int(indices[scores == top].min())
-    return max(best, Neighbour(first, top), key=lambda neighbour: (neighbour.score, -neighbour.index))
+    return Compiled(threads)

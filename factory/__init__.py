@@ -5,8 +5,8 @@
 >>> result.rows, result.status  # doctest: +SKIP
 (31, 'complete')
 
-What the command line does, these functions do: `init`, `check`, `plan`, `run`, `show`, `why`, `ls`,
-`export`. Nothing heavy is imported before one of them needs it.
+What the command line does, these functions do: `init`, `check`, `plan`, `run`, `refilter`, `show`,
+`why`, `ls`, `export`. Nothing heavy is imported before one of them needs it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ _PUBLIC = {
     "run": "factory.runner",
     "RunResult": "factory.runner",
     "plan": "factory.planner",
+    "refilter": "factory.refiltering",
+    "RefilterResult": "factory.refiltering",
     "check": "factory.recipe.load",
     "load_recipe": "factory.recipe.load",
     "show": "factory.inspection",

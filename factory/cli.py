@@ -133,6 +133,37 @@ def run(
 
 
 @app.command()
+def refilter(
+    directory: DirArgument,
+    out: Annotated[Path, typer.Option("--out", metavar="NEW", help="Directory of the new run.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="STEP.OPTION=VALUE", help="A threshold, e.g. rouge_l.threshold=0.6; repeatable."),
+    ] = None,
+    generate: Annotated[
+        bool, typer.Option("--generate", help="Ask the model for what rows that are let in still lack.")
+    ] = False,
+    engine: EngineOption = None,
+    base: Annotated[
+        Path | None, typer.Option("--base", metavar="FOLDER", help="Folder of the recipe file that DIR was run from.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Judge a finished run again with other thresholds.
+
+    Its journal answers, and DIR is only read. Without --generate a model is asked for nothing: rows that are let in
+    and lack later steps are counted and filed as rejected.
+    """
+    from factory.refiltering import refilter as judge_again
+    from factory.terminal import refilter_text
+
+    settings = _overrides(set_, engine, None)
+    result = judge_again(directory, out, settings, generate=generate, base=base, progress=not quiet)
+    typer.echo(refilter_text(result), err=result.rows is None)
+    raise typer.Exit(result.run.exit_code)
+
+
+@app.command()
 def show(
     directory: DirArgument,
     samples: Annotated[int, typer.Option("--samples", metavar="N", min=0, help="Records to show.")] = 3,

@@ -14,10 +14,12 @@ from __future__ import annotations
 import errno
 import os
 import queue
+import shutil
 import sqlite3
 import threading
 import zlib
 from collections.abc import Iterator
+from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -344,11 +346,40 @@ def _insert_sql(rows: int) -> str:
     return f"INSERT OR IGNORE INTO completions VALUES {', '.join(['(?, ?, ?, ?, ?, ?)'] * rows)}"
 
 
-def _create(path: Path) -> None:
-    """Make an empty journal beside its place and rename it, so that a journal without tables is always a damaged one."""
+def copy_journal(source: Path, path: Path, metas: dict[str, str]) -> None:
+    """Make a journal that holds what another one holds, and some small values besides; it is whole once it is there.
+
+    The other one is read as a file, so that nothing comes to lie beside it: nobody may be writing it, and it must
+    have been closed (no `-wal`).
+
+    Raises:
+        JournalError: If the copy cannot be written.
+    """
+    temporary = _beside(path)
+    try:
+        shutil.copyfile(source, temporary)
+        with closing(_open_to_write(temporary)) as connection:
+            connection.executemany(_META, [(*meta, _checksum(*meta)) for meta in metas.items()])
+        with temporary.open("rb") as copied:
+            os.fsync(copied.fileno())
+        temporary.rename(path)
+    except OSError as error:
+        raise disk_error(path, error) from error
+    except sqlite3.Error as error:
+        raise JournalError(f"{path}: the copy of {source} cannot be written: {error}.") from error
+
+
+def _beside(path: Path) -> Path:
+    """Where a journal is made before it is renamed; what a crash has left there is gone."""
     temporary = path.with_name(f".{path.name}.new")
     for suffix in ("", *WAL_SUFFIXES):
         temporary.with_name(temporary.name + suffix).unlink(missing_ok=True)
+    return temporary
+
+
+def _create(path: Path) -> None:
+    """Make an empty journal beside its place and rename it, so that a journal without tables is always a damaged one."""
+    temporary = _beside(path)
     connection = sqlite3.connect(temporary, isolation_level=None)
     try:
         connection.execute("PRAGMA journal_mode = WAL")

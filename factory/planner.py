@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from factory.context import Session, StageStats, Stats
+from factory.context import Session, StageStats, Stats, Unmade
 from factory.context.budget import Ledger
 from factory.context.context import Expected, Forecast
 from factory.context.flow import ALL_KEPT
@@ -83,11 +83,15 @@ class Plan:
         return sum(getattr(line, what) for line in self.lines)
 
 
-class _Count:
+class Count:
+    """A sink that counts kept rows and files nothing."""
+
     def __init__(self) -> None:
+        """None so far."""
         self.rows = 0
 
     def keep(self, record: Record) -> None:
+        """Count it."""
         self.rows += 1
 
     def reject(self, step: str, rejected: Rejected) -> None:
@@ -126,9 +130,12 @@ def plan(
             journal.close()
 
 
-async def _plan(recipe: Recipe, journal: Journal, directory: RunDir, limit: int | None) -> Plan:
+def journal_alone(
+    recipe: Recipe, journal: Journal, *, limit: int | None = None, unmade: Unmade | None = None
+) -> Session:
+    """A session that asks nothing: it plans, or files with `unmade` what the journal cannot answer."""
     head = recipe.head
-    session = Session(
+    return Session(
         asker=None,
         journal=journal,
         ledger=Ledger(head.budget, Spent(), 0.0, head.engine.tensor_parallel_size),
@@ -140,8 +147,13 @@ async def _plan(recipe: Recipe, journal: Journal, directory: RunDir, limit: int 
         max_in_flight=head.engine.max_in_flight,
         base=recipe.base,
         limit=limit,
+        unmade=unmade,
     )
-    sink = _Count()
+
+
+async def _plan(recipe: Recipe, journal: Journal, directory: RunDir, limit: int | None) -> Plan:
+    head, session = recipe.head, journal_alone(recipe, journal, limit=limit)
+    sink = Count()
     await Pipeline(recipe, session, sink).run()
     lines = _lines(recipe, session, journal)
     spent = journal.spent()

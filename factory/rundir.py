@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -112,6 +112,22 @@ class RunDir:
         except OSError:  # no lock file, or no locks: nobody is known to run here
             return False
         return False
+
+    @contextmanager
+    def left_alone(self) -> Iterator[None]:
+        """Keep runs out of the directory while it is read; nothing in it is written.
+
+        Raises:
+            RunDirError: If a process runs there.
+        """
+        with ExitStack() as stack:
+            with suppress(OSError):  # no lock file, or no locks: nobody is known to run here
+                handle = stack.enter_context((self.path / ".lock").open("rb"))
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError as error:
+                    raise RunDirError(f"{self.path}: a process is running here; wait for it.") from error
+            yield
 
     def _take(self, handle: FileIO) -> None:
         """Lock the open file and leave the process id in it."""

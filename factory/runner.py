@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from factory.context import Session, Stats
+from factory.context import Session, Stats, Unmade
 from factory.context.asker import EngineAsker, build_engine
 from factory.context.budget import Ledger
 from factory.context.refusals import Refusals
@@ -87,7 +87,31 @@ def run(
         directory.claim(loaded, accept_changes=accept_changes)
         if limit is not None:
             directory.keep_from_preview(limit)
-        return run_to_end(_Run(loaded, directory, list(overrides), limit, engine, progress).execute())
+        return execute(loaded, directory, overrides=overrides, limit=limit, engine=engine, progress=progress)
+
+
+def execute(
+    recipe: Recipe,
+    directory: RunDir,
+    *,
+    overrides: Sequence[str] = (),
+    limit: int | None = None,
+    engine: Engine | None = None,
+    progress: bool = True,
+    unmade: Unmade | None = None,
+) -> RunResult:
+    """Run in a directory that is locked and claimed; arguments as for `run`.
+
+    Args:
+        recipe: What to run.
+        directory: Where.
+        overrides: Settings that the recipe was loaded with, for the manifest.
+        limit: Preview.
+        engine: Instead of the recipe's.
+        progress: Whether to report.
+        unmade: Ask nothing, and file with it what the journal cannot answer.
+    """
+    return run_to_end(_Run(recipe, directory, list(overrides), limit, engine, progress, unmade).execute())
 
 
 class _Run:
@@ -101,8 +125,10 @@ class _Run:
         limit: int | None,
         engine: Engine | None,
         progress: bool,
+        unmade: Unmade | None,
     ) -> None:
         self.recipe = recipe
+        self.unmade = unmade
         self.directory = directory
         self.overrides = overrides
         self.limit = limit
@@ -132,7 +158,8 @@ class _Run:
         spent = self.journal.spent() if budget.model_fields_set else Spent()
         seconds = float(self.journal.meta("seconds") or 0.0)
         return Session(
-            asker=self.asker,
+            asker=None if self.unmade is not None else self.asker,
+            unmade=self.unmade,
             journal=self.journal,
             ledger=Ledger(budget, spent, seconds, head.engine.tensor_parallel_size, self.journal.meta("budget")),
             stats=Stats(names),
@@ -206,9 +233,10 @@ class _Run:
             self._write_manifest("failed", str(error))
 
     def _finish(self) -> RunResult:
-        ended = list(self.session.ended.values())
+        ended = [sentence for _, sentence in self.session.ended.values()]
+        ended += [self.unmade.told] if self.unmade is not None and self.unmade.told else []
         status = "partial" if ended else "preview" if self.limit is not None else "complete"
-        message = " ".join(sentence for _, sentence in ended)
+        message = " ".join(ended)
         wanted = self.recipe.head.accept
         if status == "complete" and wanted is not None and self.collected.rows < wanted:
             status = "partial"

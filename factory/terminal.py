@@ -17,10 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from factory.catalogue import Entry, Option
+from factory.comparison import Example
 from factory.inspection import Shown, Story
 from factory.manifest import funnel
 from factory.planner import Plan
 from factory.progress import clock
+from factory.records import Verdict
+from factory.refiltering import RefilterResult
 from factory.runner import RunResult
 
 WIDTH = 80
@@ -88,6 +91,47 @@ def result_text(result: RunResult, *, preview: bool) -> str:
         parts.append(fill(f"{result.status}: {result.message}"))
     parts.append(f"{result.rows:,} rows in {result.path}/data (rejected ones in {result.path}/rejected)")
     return "\n\n".join([*parts, _next_text(result)])
+
+
+def refilter_text(result: RefilterResult) -> str:
+    """What `factory refilter` prints at its end."""
+    run, rows = result.run, result.rows
+    if rows is None:
+        return run.message
+    counts = [("stay", "", "", f"{rows.stay:,}")]
+    counts += [("of these with other columns", "", "", f"{rows.changed:,}")] if rows.changed else []
+    groups = {"enter": rows.entered, "leave": rows.left, "not made": result.lacking}
+    counts += [(what, one.step, one.rule, f"{one.count:,}") for what, moved in groups.items() for one in moved]
+    parts = [fill(change) for change in result.changes] or ["nothing was changed"]
+    parts = ["\n".join(parts), table(("rows", "step", "verdict", "count"), counts)]
+    for what, moved in groups.items():
+        if moved:
+            told = "turns them away now" if what == "leave" else "had turned them away"
+            parts.append(f"{what}, for example, with what {told}:")
+            parts += [_example_text(example) for one in moved for example in one.examples]
+    parts += [fill(f"{run.status}: {run.message}")] if run.message else []
+    parts.append(f"{run.rows:,} rows in {run.path}/data (rejected ones in {run.path}/rejected)")
+    return "\n\n".join([*parts, _next_after_refilter(result)])
+
+
+def _example_text(example: Example) -> str:
+    """A row, and what had been said or is now said of it."""
+    lines = [f"[{example.id}]"]
+    if example.filed is not None:
+        verdict = example.filed.verdict
+        lines.append(_indented(f"{example.filed.step}: {example.filed.rule}{_measured(verdict)}"))
+        lines += [_field_text("evidence", verdict.evidence)] if verdict.evidence else []
+    return "\n".join([*lines, *(_field_text(name, value) for name, value in example.fields.items())])
+
+
+def _next_after_refilter(result: RefilterResult) -> str:
+    command, path = command_name(), result.run.path
+    lines = ["Next:", f"  {command} show {path}"]
+    if result.lacking or result.ended:
+        options = [f"--out {path}", *([] if result.base is None else [f"--base {result.base}"])]
+        options += [f"--set {shlex.quote(setting)}" for setting in result.settings]
+        lines.append(" \\\n    ".join([f"  {command} refilter {result.source}", *options, "--generate"]))
+    return "\n".join(lines)
 
 
 def _next_text(result: RunResult) -> str:
@@ -332,9 +376,7 @@ def _story_text(story: Story, *, clip: int, exchanges: bool) -> str:
     lines = [f"[{story.id}] {story.state}"]
     if story.verdict is not None:
         verdict = story.verdict
-        score = f", score {verdict.score:.4g}" if verdict.score is not None else ""
-        limit = f", threshold {verdict.threshold:.4g}" if verdict.threshold is not None else ""
-        lines.append(_indented(f"rejected in {story.step} by {verdict.rule}: {verdict.reason}{score}{limit}"))
+        lines.append(_indented(f"rejected in {story.step} by {verdict.rule}: {verdict.reason}{_measured(verdict)}"))
         if verdict.evidence:
             lines.append(_field_text("evidence", verdict.evidence, clip))
     made = f"made by {provenance['step']} ({provenance['method']})"
@@ -350,6 +392,11 @@ def _story_text(story: Story, *, clip: int, exchanges: bool) -> str:
             lines.append(_field_text(f"request {number}", asked, clip))
             lines.append(_field_text(f"answer {number} ({completion.finish_reason})", completion.text, clip))
     return "\n".join(lines)
+
+
+def _measured(verdict: Verdict) -> str:
+    score = f", score {verdict.score:.4g}" if verdict.score is not None else ""
+    return score + (f", threshold {verdict.threshold:.4g}" if verdict.threshold is not None else "")
 
 
 def _indented(sentence: str) -> str:

@@ -94,6 +94,7 @@ def test_the_hooks_of_a_piece_are_called_as_they_are_written(piece: Piece) -> No
         hook = getattr(module, name, None)
         assert hook is None or list(inspect.signature(hook).parameters) == parameters
     assert set(getattr(module, "NEUTRAL", ())) <= set(module.Options.model_fields)
+    assert set(getattr(module, "JUDGES", ())) <= set(module.Options.model_fields)
 
 
 @each_piece

@@ -27,11 +27,13 @@ from factory.engines.protocol import Completion, Constraint, Request, Sampling
 from factory.errors import EngineError, PromptError, RequestRefused
 from factory.journal import Journal
 from factory.prompts import Prompt
-from factory.records import Outcome, Provenance, Record, Rejected, derive_seed, derived_id, digest
+from factory.records import Outcome, Provenance, Record, Rejected, Unknown, derive_seed, derived_id, digest
+
+NOT_REACHED = "not_reached"
 
 
 class NotYetKnown(Exception):
-    """While planning: the answer is not in the journal."""
+    """The answer is not in the journal, and nothing may be asked."""
 
 
 class Asker(Protocol):
@@ -86,11 +88,26 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
     rows: int = 1
 
 
+class Unmade(Protocol):
+    """What is filed where a dataset is to be written, the journal lacks an answer, and nothing may be asked."""
+
+    @property
+    def told(self) -> str:
+        """A sentence on the records that were filed so far; empty if none were."""
+
+    def rejected(self, step: str, record: Record) -> Rejected:
+        """The record that came into that step, as rejected; nothing else that was made of it there is filed."""
+
+    def ended(self, step: str) -> str:
+        """Why a step ends whose next requests depend on the answer."""
+
+
 class Session:
     """What all steps of one run share.
 
     Attributes:
-        asker: Sends requests; None while planning.
+        asker: Sends requests; None while planning, and where nothing may be asked.
+        unmade: What is filed instead where nothing may be asked; None while planning, and where one may ask.
         journal: Completions by key.
         ledger: The budget.
         stats: Counts by step.
@@ -121,9 +138,11 @@ class Session:
         max_in_flight: int,
         base: Path,
         limit: int | None = None,
+        unmade: Unmade | None = None,
     ) -> None:
         """Share these among the steps."""
         self.asker = asker
+        self.unmade = unmade
         self.journal = journal
         self.ledger = ledger
         self.stats = stats
@@ -185,7 +204,7 @@ class Context:
     @property
     def planning(self) -> bool:
         """Whether nothing may be asked and the run only finds out what would be."""
-        return self.session.asker is None
+        return self.session.asker is None and self.session.unmade is None
 
     def lookahead(self, window: int) -> int:
         """How many requests to have open at once: the window, or less in a preview."""
@@ -200,7 +219,7 @@ class Context:
         """Say that the step stopped before it had done all that was asked of it, and why.
 
         Args:
-            reason: `budget`, `stop_rule` or `short`; any of them ends the run with exit code 4.
+            reason: `budget`, `stop_rule`, `short` or `not_reached`; any of them ends the run with exit code 4.
             sentence: For the user.
         """
         self.session.ended.setdefault(self.step, (reason, sentence))
@@ -213,7 +232,13 @@ class Context:
     def forecast(
         self, stage: str, low: int, high: int, basis: str, *, prompt_chars: int = 0, max_tokens: int = 0
     ) -> None:
-        """While planning: say what this step will ask beyond what can be known now; see `Forecast`."""
+        """While planning: say what this step will ask beyond what can be known now; see `Forecast`.
+
+        Where nothing may be asked, the step ends there.
+        """
+        if self.session.unmade is not None:
+            self.end(NOT_REACHED, self.session.unmade.ended(self.step))
+            return
         forecast = Forecast(
             step=self.step,
             stage=stage,
@@ -224,6 +249,13 @@ class Context:
             max_tokens=max_tokens,
         )
         self.session.forecasts.append(forecast)
+
+    def settled(self, record: Record, outcomes: list[Outcome]) -> list[Outcome]:
+        """What came of a record; where nothing may be asked and some of it cannot be known, the record as rejected."""
+        unmade = self.session.unmade
+        if unmade is None or not any(isinstance(outcome, Unknown) for outcome in outcomes):
+            return outcomes
+        return [unmade.rejected(self.step, record)]
 
     def leave(self, outcome: Outcome) -> None:
         """File an outcome that the step can no longer yield because it is being closed."""

@@ -12,12 +12,13 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
-from factory.context.context import Context, NotYetKnown, Session
+from factory.context.context import NOT_REACHED, Context, NotYetKnown, Session
 from factory.context.stats import StepStats
 from factory.errors import RequestRefused
-from factory.records import Outcome, Record, Rejected, Unknown, reject
+from factory.records import Outcome, Record, Rejected, Unknown, Verdict, reject
 
 ALL_KEPT = "the plan assumes that every record not made yet is kept; each that is not means another request"
+ENDINGS = {"budget_spent": "budget", NOT_REACHED: NOT_REACHED}  # reason of a verdict: what ended the step
 Work = Callable[[Record], Awaitable[list[Outcome]]]
 _Item = tuple[Record, "asyncio.Task[list[Outcome]]"]
 
@@ -35,7 +36,8 @@ def each(
     A refused request rejects its record with the reason. `accept` kept records end the step; what had
     been read beyond is rejected with reason `surplus`. A spent budget ends it one window after the
     first record that was refused for it: all that an uninterrupted run may have started is started
-    again on replay, so that both keep the same records.
+    again on replay, so that both keep the same records. So does the end of what a run that is judged
+    again had reached.
 
     Args:
         ctx: The step's context.
@@ -72,9 +74,9 @@ async def _each(
             if accept is not None and kept >= accept:
                 ctx.enough()
                 return
-            if (sentence := _spent(outcomes)) is not None:
+            if (last := _last(outcomes)) is not None:
                 feeder.stop_at(position - 1 + width)
-                ctx.end("budget", sentence)
+                ctx.end(ENDINGS[last.reason], last.evidence or "")
             feeder.done_one()
         if accept is not None and kept < accept and not ctx.planning and ctx.session.limit is None:
             ctx.end("short", f"{accept:,} records were asked for; the {position:,} that came in gave only {kept:,}.")
@@ -117,10 +119,12 @@ def surplus(record: Record, accept: int | None = None) -> Rejected:
 
 
 def not_needed(session: Session, step: str, record: Record, accept: int | None = None) -> Rejected:
-    """A record that reached a step which has ended: it has enough, or its budget is spent."""
+    """A record that reached a step which has ended: it has enough, or there is no more that it may do."""
     reason, sentence = session.ended.get(step, ("", ""))
     if reason == "budget":
         return reject(record, "request", "budget_spent", evidence=sentence)
+    if reason == NOT_REACHED:
+        return reject(record, "refilter", NOT_REACHED, evidence=sentence)
     if session.limit is not None:
         return reject(record, "accept", "beyond_preview", threshold=session.limit, evidence="the preview has its rows")
     return surplus(record, accept)
@@ -129,11 +133,11 @@ def not_needed(session: Session, step: str, record: Record, accept: int | None =
 async def settle(ctx: Context, record: Record, task: Awaitable[list[Outcome]]) -> list[Outcome]:
     """Outcomes of one record's work; refusals and unknown answers become outcomes too."""
     try:
-        return await task
+        return ctx.settled(record, await task)
     except RequestRefused as refused:
         return [refusal(record, refused)]
     except NotYetKnown:
-        return [Unknown(record.id)]
+        return ctx.settled(record, [Unknown(record.id)])
 
 
 def refusal(record: Record, refused: RequestRefused) -> Rejected:
@@ -143,11 +147,11 @@ def refusal(record: Record, refused: RequestRefused) -> Rejected:
     )
 
 
-def _spent(outcomes: list[Outcome]) -> str | None:
-    """What a refusal for a spent budget said, if there is one."""
+def _last(outcomes: list[Outcome]) -> Verdict | None:
+    """The verdict that says that a step will do no more, if there is one."""
     for outcome in outcomes:
-        if isinstance(outcome, Rejected) and outcome.verdict.reason == "budget_spent":
-            return outcome.verdict.evidence
+        if isinstance(outcome, Rejected) and outcome.verdict.reason in ENDINGS:
+            return outcome.verdict
     return None
 
 

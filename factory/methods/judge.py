@@ -83,6 +83,7 @@ class Options(StepOptions):
 
 
 NEUTRAL = ("window", "mean_by")
+JUDGES = ("minimum", "maximum")
 
 
 def prompts(options: Options, base: Path) -> list[Prompt]:

@@ -128,13 +128,16 @@ def check(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     return load_recipe(path, overrides)
 
 
-def load_recipe(path: str | Path, overrides: Sequence[str] = (), *, check_files: bool = True) -> Recipe:
+def load_recipe(
+    path: str | Path, overrides: Sequence[str] = (), *, check_files: bool = True, base: Path | None = None
+) -> Recipe:
     """Load and validate a recipe.
 
     Args:
         path: The recipe file, or the name of a shipped one.
         overrides: `step.option=value` settings, validated like the file itself.
         check_files: Whether to look at the files that options name, and at the model.
+        base: Folder that relative paths start from; that of the file by default.
 
     Raises:
         RecipeError: With every problem that was found.
@@ -150,7 +153,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = (), *, check_files:
     loading.override(data, overrides)
     head = validate(Head, {key: value for key, value in data.items() if key != "steps"}, (), loading.report)
     steps = _steps(loading, data, head)
-    base = path.resolve().parent
+    base = path.resolve().parent if base is None else base.resolve()
     if check_files:
         _check(loading, steps, base)
         for place, message in check_engine(head.engine, base) if head is not None else ():

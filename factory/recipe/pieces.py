@@ -13,8 +13,10 @@ a package), or an entry point of another distribution in the group `factory.piec
   planning counts for a record that cannot be known yet;
 * for a filter that needs nothing but the rows, `sift(options, base) -> Sift`, which makes it usable as a flag of
   `factory filter` too (see `factory.context.sifting`);
-* optionally `NEUTRAL`, names of options that leave the content of every request and record as it is, and
-  `NEEDS_RECORDS = False` for a method that can be the first step.
+* optionally `NEUTRAL`, names of options that leave the content of every request and record as it is; `JUDGES`,
+  names of options of a method that only decide which of its rows are kept, and play no part in any of its
+  requests: `factory refilter` may change them, as it may all options of a filter; and `NEEDS_RECORDS = False`
+  for a method that can be the first step.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 scripts/bench cli      start-up of the command line
 scripts/bench runner   requests/s of the runner alone, one core, scripted engine, journal on; then its replay
 scripts/bench prompt   tokens/s of a `prompt` step over raw vLLM on the same requests
-scripts/bench novelty FILE.jsonl   ms to find the nearest of a pool of texts (column `instruction`)
+scripts/bench novelty FILE.jsonl   the novelty filter beside its peers: see scripts/bench_novelty.py
 scripts/bench loop     tokens/s of the Self-Instruct loop over raw vLLM on the same requests
 scripts/bench evol     tokens/s of chains of evolutions over the same requests with a barrier after each epoch
 """
@@ -266,28 +266,11 @@ def _all(speeds: list[float]) -> str:
     return ", ".join(f"{speed:.0f}" for speed in speeds)
 
 
-def bench_novelty(path: str) -> None:
-    from factory.novelty.rouge_l import RougeLPool
-
-    texts = [json.loads(line)["instruction"] for line in Path(path).read_text().splitlines()]
-    queries, rest = texts[:300], texts[300:]
-    pool = RougeLPool()
-    for index, text in enumerate(rest, 1):
-        pool.add(text)
-        if index in (1000, 5000) or index == len(rest):
-            began = time.process_time()
-            for query in queries:
-                pool.nearest(query)
-            print(
-                f"nearest of {index:,} texts: {(time.process_time() - began) / len(queries) * 1000:.2f} ms ({load()})"
-            )
-
-
 BENCHES = {"cli": bench_cli, "runner": bench_runner, "prompt": bench_prompt, "loop": bench_loop, "evol": bench_evol}
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["novelty"]:
-        sys.exit(bench_novelty(sys.argv[2]))
+        sys.exit(subprocess.run([sys.executable, ROOT / "scripts" / "bench_novelty.py", *sys.argv[2:]]).returncode)
     for bench in sys.argv[1:] or list(BENCHES):
         if bench not in BENCHES:
             sys.exit(f"bench: no benchmark is called {bench!r}; there are {', '.join(BENCHES)}")

@@ -208,20 +208,23 @@ class RougeLPool:
         threshold: float,
         nearest: Ints,
         best: npt.NDArray[np.float64],
+        number: int | None = None,
     ) -> npt.NDArray[np.bool_]:
         """Decide texts first..last of a batch in order, each against those of them that are kept before it.
 
         `nearest` and `best` are what `above` found, and are brought up to date: numbers of the pool go on within
-        the block, as they will be when `append` takes in what is kept.
+        the block from `number` on, as they will be when `append` takes in what is kept; from the pool's size on
+        where no other is given.
 
         Returns:
             Whether each text is kept: [batch], of which only first..last count.
         """
+        number = len(self) if number is None else number
         kept = nearest < 0
         twins = self._twins(texts, encoded, first, last, threshold, kept)
         if encoded.lengths[first:last].any():
-            self._backend.decide(encoded, first, last, len(self._vocabulary), threshold, best, nearest, kept, len(self))
-        numbers = len(self) + np.cumsum(kept[first:last]) - kept[first:last]
+            self._backend.decide(encoded, first, last, len(self._vocabulary), threshold, best, nearest, kept, number)
+        numbers = number + np.cumsum(kept[first:last]) - kept[first:last]
         for position, earlier in twins.items():
             nearest[position], best[position] = numbers[earlier - first], 1.0
         return kept

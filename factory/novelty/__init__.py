@@ -1,8 +1,16 @@
-"""Is a text new? Exact similarity of one text to all the texts that were accepted before it.
+"""Is a text new? Texts against all those kept before them; usable without the rest of the package.
 
-`tokenizers` turns a text into tokens, `rouge_l` finds the most similar text of a pool:
+    from factory.novelty import NoveltyFilter
 
-    pool = RougeLPool()
-    pool.add("Name three large rivers in Europe.")
-    pool.nearest("Name three rivers in Europe.") -> Neighbour(index=0, score=0.909…)
+    novelty = NoveltyFilter(threshold=0.7)
+    decisions = novelty.add_batch(["Name three large rivers in Europe.", "Name three rivers in Europe."])
+    decisions.kept -> [True, False];  decisions.nearest -> [-1, 0];  novelty.text(0) -> "Name three large rivers …"
+
+`rouge_l` is the exact filter by ROUGE-L; `cluster` is the same over several machines. `tokenizers` turns a text into
+tokens. Below them: `encoding` (tokens to numbers and hashes), `pages` (bitmaps of the pool), `measure` (the score and
+what a bitmap rules out), `kernels` and `compiled` (numba), `plain` (numpy and rapidfuzz), `state` (saved to disk).
 """
+
+from factory.novelty.rouge_l import Decisions, Neighbour, NoveltyFilter, RougeLPool
+
+__all__ = ["Decisions", "Neighbour", "NoveltyFilter", "RougeLPool"]

@@ -18,7 +18,7 @@ from factory.novelty.encoding import Encoded, Ints, readable
 from factory.novelty.pages import GROUP, PAGE_WORDS, WIDEST, Pages, grown, width
 from factory.novelty.tokenizers import Tokenizer
 
-BLOCK = 1024
+BLOCK = 512
 _STRIDE = 2 * WIDEST - 2
 _MOST_BLOCK_WORDS = 32
 _ENOUGH_PAIRS = 4_000_000  # below that, threads cost more than they give
@@ -228,3 +228,20 @@ def _scratch(types: int, longest: int, texts: int, hits: int) -> kernels.Scratch
         apart=np.zeros(many, np.int32),
         order=np.zeros(many, np.int32),
     )
+
+
+def compile_all() -> None:
+    """Compile every function once; they are kept on disk beside the package, or in the user's cache."""
+    compiled = Compiled()
+    vocabulary = compiled.vocabulary("rouge")
+    encoded = vocabulary.encode(["a b c", "a b d"])
+    pages = Pages()
+    pages.append(encoded, np.arange(2))
+    best, nearest, kept = np.full(2, 0.5), np.full(2, -1, np.int64), np.ones(2, bool)
+    compiled.screen(encoded, np.arange(2), pages, len(vocabulary), 0.5, best, nearest)
+    compiled.decide(encoded, 0, 2, len(vocabulary), 0.5, best, nearest, kept, 2)
+    compiled.nearest(vocabulary.encode(["a b c"]), pages, len(vocabulary))
+
+
+if __name__ == "__main__":
+    compile_all()

@@ -47,13 +47,16 @@ class Encoded(NamedTuple):
     lengths: Ints
     marks: Words
 
-    def bitmaps(self, chosen: Ints, length: int, words: int) -> Words:
-        """Bitmaps of texts that have `length` tokens each: [chosen, words]."""
-        positions = self.starts[chosen][:, None] + np.arange(length)
-        bits = self.marks[positions] >> np.uint64(64 - (64 * words).bit_length() + 1)
+    def bitmaps(self, chosen: Ints, words: int) -> Words:
+        """Bitmaps of texts at one width: [chosen, words]."""
+        lengths = self.lengths[chosen]
+        ends = np.cumsum(lengths)
+        row = np.repeat(np.arange(len(chosen)), lengths)
+        within = np.arange(len(row)) - (ends - lengths)[row]
+        bits = self.marks[self.starts[chosen][row] + within] >> np.uint64(65 - (64 * words).bit_length())
         flat = np.zeros(len(chosen) * words, np.uint64)
-        where = (np.arange(len(chosen)) * words)[:, None] + (bits >> np.uint64(6)).astype(np.int64)
-        np.bitwise_xor.at(flat, where.ravel(), (np.uint64(1) << (bits & np.uint64(63))).ravel())
+        where = row * words + (bits >> np.uint64(6)).astype(np.int64)
+        np.bitwise_xor.at(flat, where, np.uint64(1) << (bits & np.uint64(63)))
         return flat.reshape(len(chosen), words)
 
 

@@ -32,6 +32,7 @@ FIRST_WIDER: Final = 48
 PAGE_WORDS: Final = 2048
 GROUP: Final = 64
 BUCKETS: Final = EXACT_LENGTHS + 32 * RANGES
+_WIDER_FROM: Final = np.array([FIRST_WIDER << step for step in range((WIDEST // NARROWEST).bit_length() - 1)])
 _EMPTY: Final = np.uint64(0xFFFFFFFFFFFFFFFF)  # far from the bitmap of any text that is compared with the page
 
 
@@ -139,9 +140,15 @@ class Pages:
         numbers = np.arange(self.texts, self.texts + len(chosen), dtype=np.int32)
         self.texts += len(chosen)
         self.longest = max(self.longest, int(lengths.max()))
-        for length in np.unique(lengths[lengths > 0]):
-            mine = lengths == length
-            self._append_length(encoded, chosen[mine], numbers[mine], int(length))
+        order = np.argsort(lengths, kind="stable")
+        order = order[np.searchsorted(lengths[order], 1) :]
+        classes = np.searchsorted(_WIDER_FROM, lengths[order], side="right")
+        for first, last in runs(classes):
+            mine = order[first:last]
+            words = NARROWEST << int(classes[first])
+            bitmaps = encoded.bitmaps(chosen[mine], words)
+            for begin, end in runs(lengths[mine]):
+                self._fill(bucket(int(lengths[mine[begin]])), words, bitmaps[begin:end], numbers[mine[begin:end]])
 
     def _append_tokens(self, encoded: Encoded, chosen: Ints, lengths: Ints) -> None:
         end = int(self._starts[self.texts])
@@ -151,20 +158,19 @@ class Pages:
         self._tokens[end : ends[-1]] = encoded.ids[spread(encoded.starts[chosen], lengths)]
         self._starts[self.texts + 1 : self.texts + 1 + len(chosen)] = ends
 
-    def _append_length(self, encoded: Encoded, chosen: Ints, numbers: Int32s, length: int) -> None:
-        number, words = bucket(length), width(length)
+    def _fill(self, number: int, words: int, bitmaps: Words, texts: Int32s) -> None:
+        """Put bitmaps of one bucket into its open page, and into new ones as it gets full."""
         holds = capacity(words)
-        bitmaps = encoded.bitmaps(chosen, length, words)
         done = 0
-        while done < len(chosen):
+        while done < len(texts):
             page = self._open.get(number)
             if page is None:
                 page = self._new_page(number, words, holds)
-            at, fill, entry_at = (int(self._table[row, page]) for row in (0, 4, 5))
-            some = min(holds - fill, len(chosen) - done)
+            at, _, _, _, fill, entry_at = self._table[:, page].tolist()
+            some = min(holds - fill, len(texts) - done)
             rows = self._bitmaps[at : at + words * holds].reshape(words, holds)
             rows[:, fill : fill + some] = bitmaps[done : done + some].T
-            self._entries[entry_at + fill : entry_at + fill + some] = numbers[done : done + some]
+            self._entries[entry_at + fill : entry_at + fill + some] = texts[done : done + some]
             self._table[4, page] = fill + some
             done += some
             if fill + some == holds:
@@ -183,6 +189,17 @@ class Pages:
         self._open[number] = self.pages
         self.pages += 1
         return self.pages - 1
+
+
+def runs(values: Ints) -> list[tuple[int, int]]:
+    """Where runs of equal values begin and end.
+
+    >>> runs(np.array([3, 3, 5]))
+    [(0, 2), (2, 3)]
+    """
+    edges = np.flatnonzero(values[1:] != values[:-1]) + 1
+    stops = [*edges.tolist(), len(values)] if len(values) else []
+    return list(zip([0, *stops[:-1]], stops, strict=True)) if stops else []
 
 
 def grown(array: npt.NDArray[Scalar], size: int) -> npt.NDArray[Scalar]:

@@ -163,7 +163,7 @@ def _pool_pairs(encoded: Encoded, texts: Ints, tokens: int, pool: PoolArrays, th
         if limit < 0:
             continue
         if words not in bits:
-            bits[words] = encoded.bitmaps(texts, tokens, words)
+            bits[words] = encoded.bitmaps(texts, words)
         holds = capacity(words)
         rows = pool.bitmaps[pool.at[page] : pool.at[page] + words * holds].reshape(words, holds)
         numbers = pool.entries[pool.entry_at[page] : pool.entry_at[page] + fill]
@@ -202,9 +202,7 @@ def _block_pairs(encoded: Encoded, first: int, lengths: Ints, threshold: float) 
         return pairs
     words = min(width(int(lengths.max())), 32)
     bits = np.zeros((len(lengths), words), np.uint64)
-    for tokens in np.unique(lengths[some]).tolist():
-        mine = np.flatnonzero(lengths == tokens)
-        bits[mine] = encoded.bitmaps(first + mine, tokens, words)
+    bits[some] = encoded.bitmaps(first + some, words)
     columns = np.ascontiguousarray(bits.T)
     limits = _most_apart(lengths, threshold)
     for text in some.tolist():
@@ -229,7 +227,7 @@ def _promises(encoded: Encoded, pool: PoolArrays) -> tuple[Ints, Ints, _Floats]:
     for page in range(len(pool.at)):
         words, fill, high = int(pool.words[page]), int(pool.fill[page]), int(pool.high[page])
         if words not in bits:
-            bits[words] = encoded.bitmaps(np.zeros(1, np.int64), tokens, words)
+            bits[words] = encoded.bitmaps(np.zeros(1, np.int64), words)
         holds = capacity(words)
         rows = pool.bitmaps[pool.at[page] : pool.at[page] + words * holds].reshape(words, holds)
         gaps = _gaps(bits[words], rows[:, :fill])[0].astype(np.int64)

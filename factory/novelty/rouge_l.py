@@ -40,6 +40,9 @@ Backend = Literal["auto", "numba", "numpy"]
 CHUNK: Final = 8192
 FIRST_COMPILED: Final = 3_000_000
 """Pairs from which on `auto` compiles: numba takes seconds to start, numpy a microsecond for a hundred pairs."""
+LARGE_POOL: Final = 100_000
+LARGE_BLOCK: Final = 4
+"""From that many texts on, blocks are so many times as long: the threads then have more to do between two meetings."""
 WARN_SHARE: Final = 0.01
 BACKEND_VARIABLE: Final = "FACTORY_NOVELTY_BACKEND"
 """Environment variable that decides where `backend` is `auto`."""
@@ -256,7 +259,7 @@ class RougeLPool:
     @property
     def block(self) -> int:
         """Texts that are compared with the pool at a time."""
-        return int(self._backend.block)
+        return int(self._backend.block) * (LARGE_BLOCK if len(self) >= LARGE_POOL else 1)
 
     def state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
         """What `restored` needs to make the same pool again."""

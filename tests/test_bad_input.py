@@ -89,10 +89,10 @@ PROMPT_STEP = "prompt: {prompt: prompt.jinja, output: summary}"
             ],
         ),
         (
-            steps(ROWS_STEP, "promt: {prompt: prompt.jinja}", "minhash"),
+            steps(ROWS_STEP, "promt: {prompt: prompt.jinja}", "wavelets"),
             [
                 "bad.yaml:5:5: steps[1].promt: no method, filter or source is called 'promt' (did you mean 'prompt'?)",
-                "bad.yaml:6:5: steps[2].minhash: no method, filter or source is called 'minhash'; "
+                "bad.yaml:6:5: steps[2].wavelets: no method, filter or source is called 'wavelets'; "
                 "'factory ls' lists them",
             ],
         ),

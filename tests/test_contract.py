@@ -178,7 +178,8 @@ def test_the_same_seed_gives_the_same_bytes_whatever_is_answered_first(name: str
         recipes()[name], tmp_path / "other", overrides=["seed=43"], engine=Model(reply), limit=ROWS, progress=False
     )
     assert other.rows == ROWS
-    assert data(tmp_path / "other") != data(tmp_path / "one")
+    asks = any(step.piece.kind == "method" for step in load_recipe(recipes()[name]).steps)
+    assert (data(tmp_path / "other") != data(tmp_path / "one")) == asks
 
 
 class Crashing:

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("torch", "vllm", "transformers", "datasets", "pyarrow", "numba", "httpx", "gguf", "huggingface_hub")
+HEAVY = (
+    *("torch", "vllm", "transformers", "datasets", "pyarrow", "numba", "httpx", "gguf", "huggingface_hub"),
+    *("datasketch", "scipy", "py3langid"),
+)
 CHECK = "from factory.recipe import load_recipe; load_recipe(Path('recipes/quickstart.yaml'))"
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -36,6 +39,7 @@ def imported_by(code: str) -> set[str]:
         "import factory; factory.load_recipe",
         "from factory.catalogue import init; from factory.resources import recipes; recipes()",
         "from factory.context import Context",
+        "from factory.recipe import load_recipe; load_recipe(Path('recipes/clean.yaml'))",
     ],
 )
 def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
@@ -47,7 +51,15 @@ def test_the_command_line_alone_needs_no_pydantic_and_no_yaml() -> None:
 
 
 def test_looking_at_all_pieces_loads_no_engine() -> None:
-    assert not imported_by("from factory.catalogue import ls; ls()") & {"torch", "vllm", "transformers", "datasets"}
+    assert not imported_by("from factory.catalogue import ls; ls()") & {
+        "torch",
+        "vllm",
+        "transformers",
+        "datasets",
+        "datasketch",
+        "scipy",
+        "py3langid",
+    }
 
 
 def test_the_public_names_are_there_and_a_wrong_one_points_at_factory_boy() -> None:

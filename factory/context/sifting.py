@@ -12,7 +12,7 @@ session, with what came of them, and leaves the object as `judge` would have.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Protocol
 
 from factory.records import Outcome, Record, Rejected, Verdict
@@ -28,6 +28,31 @@ class Sift(Protocol):
 
     def restore(self, rows: Sequence[Row], kept: Sequence[bool]) -> None:
         """Take in rows that this filter has judged before: [rows], and whether it kept each of them: [rows]."""
+
+
+class Alone:
+    """A filter that judges each row by itself and remembers nothing."""
+
+    def __init__(self, judged: Callable[[Row], Verdict | None]) -> None:
+        """Keep what judges one row."""
+        self._judged = judged
+
+    def judge(self, rows: Sequence[Row]) -> list[Verdict | None]:
+        """A verdict for each row that is turned away: [rows]."""
+        return [self._judged(row) for row in rows]
+
+    def restore(self, rows: Sequence[Row], kept: Sequence[bool]) -> None:
+        """Nothing to take in."""
+
+
+def text_of(row: Row, column: str) -> str:
+    """The text in a column: "" where it is missing or null; another value as Python writes it.
+
+    >>> [text_of({"a": "x", "b": None, "c": 7}, column) for column in "abcd"]
+    ['x', '', '7', '']
+    """
+    value = row.get(column)
+    return "" if value is None else str(value)
 
 
 async def sifted(records: AsyncIterator[Record], sift: Sift) -> AsyncIterator[Outcome]:

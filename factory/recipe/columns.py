@@ -6,8 +6,24 @@ you mean 'instruction'?); the rows have instruction.", shown at the option's pla
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from factory.errors import OptionError
 from factory.recipe.suggest import did_you_mean
+
+Column = Annotated[str, Field(min_length=1)]
+Columns = Column | Annotated[list[Column], Field(min_length=1)]
+
+
+def listed(columns: Columns) -> list[str]:
+    """What an option names that takes one column or several, as a list.
+
+    >>> listed("text"), listed(["question", "answer"])
+    (['text'], ['question', 'answer'])
+    """
+    return [columns] if isinstance(columns, str) else columns
 
 
 def require(option: str, name: str | None, incoming: set[str] | None) -> None:

@@ -156,7 +156,9 @@ def load_recipe(
     base = path.resolve().parent if base is None else base.resolve()
     if check_files:
         _check(loading, steps, base)
-        for place, message in check_engine(head.engine, base) if head is not None else ():
+        # Sources and filters ask nothing, so a recipe of those alone needs no model to be installed.
+        asks = any(step is None or step.piece.kind == "method" for step in steps)
+        for place, message in check_engine(head.engine, base) if head is not None and asks else ():
             loading.report(place, message)
     if loading.problems or head is None:
         raise RecipeError(loading.problems)

@@ -35,6 +35,7 @@ _EXPECTED = {
     "less_than_equal": "expected at most {le}",
     "less_than": "expected less than {lt}",
     "finite_number": "expected a finite number",
+    "too_short": "expected a list of at least {min_length}",
     "string_too_short": "expected text of at least {min_length} characters",
     "string_too_long": "expected text of at most {max_length} characters",
     "string_pattern_mismatch": "expected letters, digits, '_', '-' and '.', beginning with a letter or digit",

@@ -109,3 +109,13 @@ def test_a_limit_on_money_needs_prices(folder: Path) -> None:
         loaded(folder, text)
     priced = RECIPE.replace("steps:", "budget: {money: 5, prices: {prompt: 1, completion: 2}}\nsteps:", 1)
     assert loaded(folder, priced).head.budget.money == 5
+
+
+def test_a_recipe_that_asks_nothing_needs_no_model(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"text": "a"}\n')
+    text = "name: demo\nengine: {model: embeded}\nsteps:\n  - rows: {path: rows.jsonl}\n  - exact: {field: text}\n"
+    (tmp_path / "demo.yaml").write_text(text)
+    assert [step.name for step in load_recipe(tmp_path / "demo.yaml").steps] == ["rows", "exact"]
+    (tmp_path / "demo.yaml").write_text(text + "  - prompt: {prompt: prompts/prompt/answer.jinja, output: answer}\n")
+    with pytest.raises(RecipeError, match="no model is called 'embeded'"):
+        load_recipe(tmp_path / "demo.yaml")

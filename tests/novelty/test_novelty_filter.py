@@ -221,7 +221,6 @@ def test_real_instructions_are_decided_as_by_rouge_score_on_every_pair(instructi
     assert run(texts, 0.7, "rouge", backend, [1]) == expected
 
 
-@pytest.mark.slow
 def test_a_thousand_real_instructions_are_decided_as_by_rouge_score_on_every_pair(instructions, scorer, tmp_path):
     def score(left: Sequence[str], right: Sequence[str]) -> float:
         return float(scorer._score_lcs(left, right).fmeasure)

@@ -142,7 +142,8 @@ def test_greedy_run_equals_rouge_score_on_all_real_instructions(instructions, sc
 
 
 def test_auto_rejects_the_same_real_instructions_as_rouge(instructions):
-    assert [keep for keep, _ in greedy(instructions)] == [keep for keep, _ in greedy(instructions, "rouge")]
+    some = instructions[:2500]
+    assert [keep for keep, _ in greedy(some)] == [keep for keep, _ in greedy(some, "rouge")]
 
 
 def test_first_text_of_an_empty_pool_has_no_neighbour():

@@ -6,7 +6,7 @@
 (31, 'complete')
 
 What the command line does, these functions do: `init`, `check`, `plan`, `run`, `show`, `why`, `ls`,
-`export`. Nothing heavy is imported before one of them needs it.
+`export`, `filter`. Nothing heavy is imported before one of them needs it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ _PUBLIC = {
     "show": "factory.inspection",
     "why": "factory.inspection",
     "export": "factory.export",
+    "filter": "factory.filtering.run",
+    "FilterResult": "factory.filtering.run",
     "init": "factory.catalogue",
     "ls": "factory.catalogue",
 }

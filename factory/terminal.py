@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from factory.catalogue import Entry, Option
+from factory.filtering.run import FilterResult
 from factory.inspection import Shown, Story
 from factory.manifest import funnel
 from factory.planner import Plan
@@ -88,6 +89,18 @@ def result_text(result: RunResult, *, preview: bool) -> str:
         parts.append(fill(f"{result.status}: {result.message}"))
     parts.append(f"{result.rows:,} rows in {result.path}/data (rejected ones in {result.path}/rejected)")
     return "\n\n".join([*parts, _next_text(result)])
+
+
+def filtered_text(result: FilterResult) -> str:
+    """What `factory filter` prints at its end."""
+    if result.status == "interrupted":
+        return f"interrupted after {result.read:,} rows; run the same command again to go on from here"
+    rows = [("read", "", f"{result.read:,}"), ("kept", "", f"{result.kept:,}")]
+    rows += [("rejected", reason, f"{count:,}") for reason, count in result.rejected.items()]
+    went_on = f", going on after row {result.resumed:,}" if result.resumed else ""
+    speed = f"{result.seconds:,.1f} s{went_on}, {result.rows_per_s:,.0f} rows/s"
+    places = f"{result.kept:,} rows in {result.out}\n{result.read - result.kept:,} rejected in {result.rejected_path}"
+    return "\n\n".join([table(("rows", "by", "count"), rows), speed, places])
 
 
 def _next_text(result: RunResult) -> str:

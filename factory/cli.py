@@ -225,7 +225,7 @@ class _Ordered(TyperCommand):
 def filter_(
     ctx: typer.Context,
     inputs: Annotated[
-        list[str], typer.Argument(metavar="IN...", help="Files or folders of rows; - is JSON Lines on standard input.")
+        list[str], typer.Argument(metavar="IN", help="Files or folders of rows; - is JSON Lines on standard input.")
     ],
     out: Annotated[str, typer.Argument(metavar="OUT", help="A .jsonl, .csv, .tsv or .parquet file, or a folder.")],
     exact: Annotated[bool, typer.Option("--exact", help="Drop equal texts.")] = False,

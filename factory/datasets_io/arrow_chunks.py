@@ -6,7 +6,7 @@ What is kept of them goes on as Arrow data, so that every type and all metadata 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,11 +65,12 @@ class ArrowChunk:
         rows = [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)] if names else [{}] * len(self)
         return [_broken(row) or row for row in rows]
 
-    def as_json(self, index: int) -> bytes:
-        """All columns of one row; what JSON has no form for is text, and bytes are base64."""
-        row = self.batch.slice(index, 1)
-        values = {name: _values(row.column(name))[0] for name in row.schema.names}
-        return to_json(storable({name: _spelt(value) for name, value in values.items()})).encode("utf-8")
+    def as_json(self, indices: Sequence[int]) -> list[bytes]:
+        """The rows; what JSON has no form for is text, and bytes are base64."""
+        some = self.batch.take(pa.array(indices, type=pa.int64()))
+        columns = [[_spelt(value) for value in _values(some.column(name))] for name in some.schema.names]
+        rows = (dict(zip(some.schema.names, values, strict=True)) for values in zip(*columns, strict=True))
+        return [to_json(storable(row)).encode("utf-8") for row in rows]
 
 
 class _Unreadable(str):

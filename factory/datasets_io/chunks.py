@@ -6,7 +6,7 @@ A chunk of `tickets.jsonl` has `rows(None) == [{"text": "My order …"}, Broken(
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -65,8 +65,8 @@ class Chunk(Protocol):
     def rows(self, columns: Collection[str] | None) -> list[Row | Broken]:
         """Each row with at least those of its columns, or with all of them."""
 
-    def as_json(self, index: int) -> bytes:
-        """JSON text of all columns of a row that is not broken, without a line end."""
+    def as_json(self, indices: Sequence[int]) -> list[bytes]:
+        """JSON text of all columns of those rows, without line ends; `null` for a row that has none."""
 
 
 @dataclass(frozen=True)
@@ -113,9 +113,14 @@ class TextChunk:
         """All columns, as they have been read already."""
         return self.parsed
 
-    def as_json(self, index: int) -> bytes:
-        """The line itself where it is JSON."""
-        return self.lines[index].strip() if self.is_json else to_json(self.parsed[index]).encode("utf-8")
+    def as_json(self, indices: Sequence[int]) -> list[bytes]:
+        """The lines themselves where they are JSON."""
+        return [self._as_json(index) for index in indices]
+
+    def _as_json(self, index: int) -> bytes:
+        if isinstance(row := self.parsed[index], Broken):
+            return b"null"
+        return self.lines[index].strip() if self.is_json else to_json(row).encode("utf-8")
 
 
 def shown(data: bytes) -> str:

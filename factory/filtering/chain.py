@@ -124,8 +124,8 @@ class Chain:
     def warnings(self) -> list[str]:
         """Texts that a tokenizer for English makes nothing of, and that therefore pass as new."""
         return [
-            f"{name}: {empty:,} of {texts:,} texts have no word for the tokenizer 'rouge' (a-z and 0-9 only) and are never "
-            "found to be alike; compare them with --tokenizer unicode (or auto)."
+            f"{name}: {empty:,} of {texts:,} texts have no word for the tokenizer 'rouge' (a-z and 0-9 only): at most "
+            "exact repeats of them are found; compare them with --tokenizer unicode (or auto)."
             for name, (empty, texts) in self.blank.items()
             if texts and empty / texts > BLANK_SHARE
         ]

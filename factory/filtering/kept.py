@@ -75,7 +75,7 @@ def spool_kept(spool: Spool, way: str, chunk: Chunk, kept: Sequence[int]) -> Non
         DiskError: If the disk is full.
     """
     if way == "json":
-        spool.append(b"".join(chunk.as_json(index) + b"\n" for index in kept))
+        spool.append(b"".join(line + b"\n" for line in chunk.as_json(kept)))
     elif way == "arrow":
         from factory.filtering.tables import framed
 

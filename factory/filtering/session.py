@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from factory.context.sifting import Row
-from factory.datasets_io.chunks import Broken, Chunk, TextChunk, text_of
+from factory.datasets_io.chunks import Broken, Chunk, text_of
 from factory.datasets_io.inputs import Input
 from factory.errors import RunDirError, SourceError
 from factory.filtering.chain import Chain, Judged
@@ -179,20 +179,21 @@ class Session:
             found[index] = outcome
         codes = bytes(_code(outcome) for outcome in found)
         spool_kept(self.spools["kept"], self.way, chunk, [index for index, code in enumerate(codes) if code == KEPT])
-        filed_lines = [self._filed(chunk, index, outcome) for index, outcome in enumerate(found) if outcome is not None]
-        self.spools["rejected"].append(b"".join(filed_lines))
+        self.spools["rejected"].append(b"".join(self._filed(chunk, found)))
         self.spools[OUTCOMES].append(codes)
         self._count(chunk, codes)
 
-    def _filed(self, chunk: Chunk, index: int, outcome: Judged | Broken) -> bytes:
-        """A rejected row; counts it."""
-        if isinstance(outcome, Broken):
-            name, verdict = INPUT, _verdict(outcome)
-        else:
-            name, verdict = self.chain.names[outcome.by], outcome.verdict
-        self.rejected[f"{name}: {verdict.reason}"] += 1
-        is_row = not (isinstance(chunk, TextChunk) and isinstance(chunk.parsed[index], Broken))
-        return filed(chunk.place(index), name, verdict, chunk.as_json(index) if is_row else b"null")
+    def _filed(self, chunk: Chunk, found: Sequence[Judged | Broken | None]) -> Iterator[bytes]:
+        """Lines of the rejected rows; counts them."""
+        turned_away = [(index, outcome) for index, outcome in enumerate(found) if outcome is not None]
+        fields = chunk.as_json([index for index, _ in turned_away])
+        for (index, outcome), own in zip(turned_away, fields, strict=True):
+            if isinstance(outcome, Broken):
+                name, verdict = INPUT, _verdict(outcome)
+            else:
+                name, verdict = self.chain.names[outcome.by], outcome.verdict
+            self.rejected[f"{name}: {verdict.reason}"] += 1
+            yield filed(chunk.place(index), name, verdict, own)
 
     def commit(self, phase: Any = "reading") -> None:
         """Make everything so far count.

@@ -51,7 +51,7 @@ def table(some: Sequence[dict[str, Any]]) -> pa.Table:
         "output": [row["output"] for row in some],
         "when": pa.array([row["id"] * 10**9 + 1 for row in some], pa.timestamp("ns", tz="UTC")),
         "kind": pa.array([f"k{row['id'] % 3}" for row in some]).dictionary_encode(),
-        "nested": pa.array([{"a": [row["id"]], "b": None} for row in some], pa.struct([("a", pa.list_(pa.int8())), ("b", pa.binary())])),
+        "nested": pa.array([{"a": [row["id"] % 100], "b": None} for row in some], pa.struct([("a", pa.list_(pa.int8())), ("b", pa.binary())])),
     }  # fmt: skip
     return pa.table(columns).replace_schema_metadata({"made": "by hand"})
 
@@ -66,7 +66,7 @@ def write(path: Path, some: Sequence[dict[str, Any]]) -> Path:
         writer.writerows(some)
         path.write_bytes(b"\xef\xbb\xbf" + text.getvalue().encode())
     elif kind == ".parquet":
-        pq.write_table(table(some), path, row_group_size=7)
+        pq.write_table(table(some), path, row_group_size=max(7, len(some) // 20))
     elif kind == ".jsonl":
         path.write_bytes(b"".join(lines(some)))
     else:

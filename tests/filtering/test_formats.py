@@ -156,6 +156,7 @@ def test_a_json_list_is_read_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [".jsonl", ".csv", ".parquet"])
 def test_chunks_of_any_size_give_the_same(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("factory.filtering.tables.GROUP_ROWS", 8)
     source = write(tmp_path / f"in{kind}", ROWS)
     results = []
     for count in (1, 3, 40, 4096):
@@ -164,6 +165,9 @@ def test_chunks_of_any_size_give_the_same(kind: str, tmp_path: Path, monkeypatch
         results.append(written(tmp_path / f"out{kind}"))
     assert all(result == results[0] for result in results)
     assert len(results[0]) == 2
+    if kind == ".parquet":
+        groups = pq.read_metadata(tmp_path / "out.parquet")
+        assert [groups.row_group(number).num_rows for number in range(groups.num_row_groups)] == [8, 8, 8, 6]
 
 
 def test_shards_hold_so_many_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -208,6 +208,19 @@ def test_an_input_that_has_grown_is_gone_on_with_and_one_that_has_shrunk_is_refu
     assert factory.filter(source, out, filters=FILTERS).read == 63
 
 
+@pytest.mark.parametrize("kind", [".jsonl", ".csv", ".parquet"])
+def test_what_was_written_beyond_the_last_commit_is_cut_off(kind: str, driver: Driver, tmp_path: Path) -> None:
+    """The kill is before the second commit, the rows behind the first one are then replaced by one that is rejected."""
+    source, out = write(tmp_path / f"in{kind}", ROWS), tmp_path / f"out{kind}"
+    assert driver.filter(source, out, kill_at=15)["code"] == -signal.SIGKILL
+    assert json.loads((tmp_path / f"out{kind}.partial/state.json").read_text())["rows"] in (7, 8)
+    write(source, [*ROWS[:8], ROWS[0]])
+    assert driver.filter(source, out)["code"] == 0
+    (tmp_path / "whole").mkdir()
+    driver.filter(source, tmp_path / f"whole/out{kind}")
+    assert written(out) == written(tmp_path / f"whole/out{kind}")
+
+
 def test_another_command_is_refused_with_the_difference(driver: Driver, tmp_path: Path) -> None:
     source, out = begun(tmp_path, driver)
     with pytest.raises(RunDirError) as raised:

@@ -34,6 +34,6 @@ def card(target: Target, session: Session) -> str:
     if session.rejected:
         lines += ["| rejected by | rows |", "|---|---:|"]
         lines += [f"| {reason} | {count:,} |" for reason, count in _sorted(session.rejected).items()]
-        lines += ["", "The rejected rows are in `rejected/` with rule, score and evidence. "]
+        lines += ["", "The rejected rows are in `rejected/` with rule, score and evidence."]
     lines += ["`manifest.json` tells the options of every filter.", ""]
     return "\n".join(lines)

@@ -5,8 +5,8 @@
 >>> result.rows, result.status  # doctest: +SKIP
 (31, 'complete')
 
-What the command line does, these functions do: `init`, `check`, `plan`, `run`, `refilter`, `show`,
-`why`, `ls`, `export`. Nothing heavy is imported before one of them needs it.
+What the command line does, these functions do: `init`, `check`, `plan`, `run`, `refilter`, `filter`,
+`show`, `why`, `ls`, `export`. Nothing heavy is imported before one of them needs it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ _PUBLIC = {
     "show": "factory.inspection",
     "why": "factory.inspection",
     "export": "factory.export",
+    "filter": "factory.filtering.run",
+    "FilterResult": "factory.filtering.run",
     "init": "factory.catalogue",
     "ls": "factory.catalogue",
 }

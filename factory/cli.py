@@ -8,9 +8,10 @@ from __future__ import annotations
 import sys
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from factory import __version__
 from factory.errors import FactoryError, RecipeError
@@ -38,6 +39,7 @@ ModelOption = Annotated[str | None, typer.Option("--model", metavar="NAME", help
 LimitOption = Annotated[
     int | None, typer.Option("--limit", metavar="N", min=1, help="Preview: end after so many rows.")
 ]
+ORDER = "factory.order"
 DirArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Run directory.")]
 
 
@@ -239,6 +241,83 @@ def export(
             typer.echo(f"{name}: no rows, no file written")
     for reason, count in done.left_out.items():
         typer.echo(f"left out: {count:,} ({reason})")
+
+
+class _Ordered(TyperCommand):
+    """A command that knows in which order its options were given; `ctx.meta[ORDER]` has their names."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        ctx.meta[ORDER] = [parameter.name for parameter in order]
+        return super().parse_args(ctx, args)
+
+
+@app.command(name="filter", cls=_Ordered)
+def filter_(
+    ctx: typer.Context,
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="IN", help="Files or folders of rows; - is JSON Lines on standard input.")
+    ],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="A .jsonl, .csv, .tsv or .parquet file, or a folder.")],
+    exact: Annotated[bool, typer.Option("--exact", help="Drop equal texts.")] = False,
+    rouge_l: Annotated[
+        float | None, typer.Option("--rouge-l", metavar="F", help="Drop texts with a ROUGE-L above F.")
+    ] = None,
+    minhash: Annotated[
+        float | None, typer.Option("--minhash", metavar="J", help="Drop near-duplicates: Jaccard from about J on.")
+    ] = None,
+    embedding: Annotated[
+        float | None, typer.Option("--embedding", metavar="COS", help="Drop texts of like meaning: cosine.")
+    ] = None,
+    quality: Annotated[bool, typer.Option("--quality", help="Drop texts that break rules of quality.")] = False,
+    decontaminate: Annotated[
+        list[str] | None,
+        typer.Option("--decontaminate", metavar="FILE", help="Drop what overlaps with a benchmark; repeatable."),
+    ] = None,
+    filters: Annotated[
+        list[str] | None,
+        typer.Option("--filter", metavar="STEP", help="Any filter: 'NAME: {option: value}'; repeatable."),
+    ] = None,
+    field: Annotated[str | None, typer.Option("--field", metavar="COLUMN", help="Column that is compared.")] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option("--against", metavar="POOL", help="Rows that count as kept before the first; repeatable."),
+    ] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option("--tokenizer", metavar="NAME", help="auto, rouge (a-z and 0-9) or unicode.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first row that cannot be used.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT, at the end.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Begin anew instead of going on.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Filter files without a recipe and without a model.
+
+    Filters apply in the order in which they are given. Every rejected row is kept, with its reason, beside OUT. Killed
+    at any moment, the same command goes on.
+    """
+    from factory.filtering.flags import in_order
+    from factory.filtering.run import filter as run_filter
+    from factory.terminal import filtered_text
+
+    flags: dict[str, Any] = {"exact": exact, "quality": quality, "decontaminate": decontaminate}
+    flags |= {"rouge_l": rouge_l, "minhash": minhash, "embedding": embedding}
+    result = run_filter(
+        inputs,
+        out,
+        filters=in_order(ctx.meta[ORDER], flags, filters or []),
+        field=field,
+        against=against or [],
+        tokenizer=tokenizer,
+        strict=strict,
+        overwrite=overwrite,
+        restart=restart,
+        progress=not quiet,
+    )
+    for sentence in result.warnings:
+        typer.echo(f"warning: {sentence}", err=True)
+    typer.echo(filtered_text(result), err=result.status == "interrupted")
+    raise typer.Exit(result.exit_code)
 
 
 def _overrides(set_: list[str] | None, engine: str | None, model: str | None) -> list[str]:

@@ -10,6 +10,7 @@ FactoryError
 │   └── RunDirError                  a run directory that is in use, foreign or unwritable
 ├── EngineError             exit 3   the engine cannot answer, and asking again will not help
 │   └── EngineDied                   the engine stopped; a supervisor may start it again
+├── DiskError               exit 3   a result cannot be written
 ├── JournalError            exit 3   the journal cannot be read or written
 └── RequestRefused          (none)   this one request cannot be answered; its record is rejected
 ```
@@ -100,6 +101,12 @@ class EngineError(FactoryError):
 
 class EngineDied(EngineError):
     """The engine stopped while requests were in flight; starting it again may help."""
+
+
+class DiskError(FactoryError):
+    """A file of a result cannot be written: a full disk, a folder without permission."""
+
+    exit_code = 3
 
 
 class JournalError(FactoryError):

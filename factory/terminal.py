@@ -18,6 +18,7 @@ from typing import Any
 
 from factory.catalogue import Entry, Option
 from factory.comparison import Example
+from factory.filtering.run import FilterResult
 from factory.inspection import Shown, Story
 from factory.manifest import funnel
 from factory.planner import Plan
@@ -132,6 +133,18 @@ def _next_after_refilter(result: RefilterResult) -> str:
         options += [f"--set {shlex.quote(setting)}" for setting in result.settings]
         lines.append(" \\\n    ".join([f"  {command} refilter {result.source}", *options, "--generate"]))
     return "\n".join(lines)
+
+
+def filtered_text(result: FilterResult) -> str:
+    """What `factory filter` prints at its end."""
+    if result.status == "interrupted":
+        return f"interrupted after {result.read:,} rows; run the same command again to go on from here"
+    rows = [("read", "", f"{result.read:,}"), ("kept", "", f"{result.kept:,}")]
+    rows += [("rejected", reason, f"{count:,}") for reason, count in result.rejected.items()]
+    went_on = f", going on after row {result.resumed:,}" if result.resumed else ""
+    speed = f"{result.seconds:,.1f} s{went_on}, {result.rows_per_s:,.0f} rows/s"
+    places = f"{result.kept:,} rows in {result.out}\n{result.read - result.kept:,} rejected in {result.rejected_path}"
+    return "\n\n".join([table(("rows", "by", "count"), rows), speed, places])
 
 
 def _next_text(result: RunResult) -> str:

@@ -6,6 +6,8 @@ at once:
 
     sift.judge([{"text": "a"}, {"text": "a"}]) -> [None, Verdict(keep=False, rule="exact", reason="duplicate", …)]
 
+Rows have at least the columns that the filter's options name, and all columns if they name none.
+
 `restore` is what makes a killed `factory filter` go on cheaply: it takes rows that were judged in an earlier
 session, with what came of them, and leaves the object as `judge` would have.
 """

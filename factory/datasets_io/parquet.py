@@ -107,6 +107,16 @@ class Columns:
         columns = [(column, _TYPES[stored_as]) for _, column, stored_as in self._plan()]
         return pa.schema([*columns, ("record_id", pa.string()), ("provenance", PROVENANCE)])
 
+    def fields_schema(self) -> pa.Schema:
+        """Types of the columns alone, under the names that they have in the rows."""
+        return pa.schema([(name, _TYPES[stored_as]) for name, _, stored_as in self._plan()])
+
+    def fields_rows(self, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Rows as rows of that schema."""
+        plan = self._plan()
+        for fields in rows:
+            yield {name: _convert(fields.get(name), stored_as) for name, _, stored_as in plan}
+
     def rows(self, records: Iterable[Record]) -> Iterator[dict[str, Any]]:
         """Records as rows of that schema."""
         plan = self._plan()

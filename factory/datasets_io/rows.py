@@ -179,11 +179,12 @@ def _json_row(place: str, line: str) -> Row | SourceError:
     except (ValueError, RecursionError):
         return SourceError(f"{place}: {TOO_LONG}.")
     if not isinstance(row, dict):
-        return SourceError(f'{place}: expected an object like {{"text": …}}, found {_kind(row)}.')
+        return SourceError(f'{place}: expected an object like {{"text": …}}, found {kind_of(row)}.')
     return storable(row)  # type: ignore[no-any-return]
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """What a JSON value is that is no object, in words."""
     names = {type(None): "null", bool: "true or false", int: "a number", float: "a number", str: "a text"}
     return names.get(type(value), "a list")
 
@@ -196,11 +197,11 @@ def _json_list(path: Path) -> Iterator[Scanned]:
     except (ValueError, RecursionError) as error:
         raise SourceError(f"{path}: {TOO_LONG}.") from error
     if not isinstance(rows, list):
-        kind = "one object" if isinstance(rows, dict) else _kind(rows)
+        kind = "one object" if isinstance(rows, dict) else kind_of(rows)
         raise SourceError(f"{path}: expected a list of objects, found {kind}; for one object a line, name it .jsonl.")
     for number, row in enumerate(rows, 1):
         place = f"{path}: row {number}"
-        broken = SourceError(f'{place}: expected an object like {{"text": …}}, found {_kind(row)}.')
+        broken = SourceError(f'{place}: expected an object like {{"text": …}}, found {kind_of(row)}.')
         yield place, storable(row) if isinstance(row, dict) else broken
 
 
@@ -250,11 +251,12 @@ def _plain_times(batch: Any) -> Any:
     """The batch, with times of nanoseconds as text: Python has none, and pandas would put its own in their place."""
     import pyarrow as pa
 
-    columns = [column.cast(pa.string()) if _is_nanoseconds(column.type) else column for column in batch.columns]
+    columns = [column.cast(pa.string()) if is_nanoseconds(column.type) else column for column in batch.columns]
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
-def _is_nanoseconds(kind: Any) -> bool:
+def is_nanoseconds(kind: Any) -> bool:
+    """Whether an Arrow type is a time that Python has no type for."""
     import pyarrow as pa
 
     timed = pa.types.is_timestamp(kind) or pa.types.is_duration(kind) or pa.types.is_time64(kind)

@@ -26,7 +26,7 @@ _PUBLIC = {
     "load_recipe": "factory.recipe.load",
     "show": "factory.inspection",
     "why": "factory.inspection",
-    "export": "factory.export",
+    "export": "factory.exporting",
     "filter": "factory.filtering.run",
     "FilterResult": "factory.filtering.run",
     "init": "factory.catalogue",

@@ -222,7 +222,7 @@ def export(
 
     With --validation, rows of one family never end up in both files.
     """
-    from factory.export import export as write
+    from factory.exporting import export as write
 
     done = write(
         directory,

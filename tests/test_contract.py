@@ -23,7 +23,7 @@ from pydantic import BaseModel
 
 import factory
 from factory.engines.protocol import Request
-from factory.export import formats
+from factory.exporting import formats
 from factory.prompts import load_prompt
 from factory.recipe import Step, load_recipe
 from factory.recipe.pieces import KINDS, Piece, pieces

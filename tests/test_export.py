@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from factory.datasets_io.pairs import Pair
 from factory.engines.scripted import ScriptedEngine
 from factory.errors import UserError
-from factory.export import Exported, export, formats
+from factory.exporting import Exported, export, formats
 from factory.exports import alpaca, messages, prompt_completion
 from factory.runner import run
 
@@ -172,8 +172,8 @@ def test_rows_without_one_root_go_by_their_instruction(tmp_path: Path, monkeypat
         }
         for n in range(90)
     ]
-    monkeypatch.setattr("factory.export.read_shards", lambda folder: iter(rows))
-    monkeypatch.setattr("factory.export._check_columns", lambda *arguments: None)
+    monkeypatch.setattr("factory.exporting.read_shards", lambda folder: iter(rows))
+    monkeypatch.setattr("factory.exporting._check_columns", lambda *arguments: None)
     directory = made(tmp_path, [{"instruction": "x"}])
     parts = lines(export(directory, tmp_path / "out", format="alpaca", validation=0.4))
     split = {name: {row["instruction"].strip() for row in part} for name, part in parts.items()}
@@ -183,7 +183,7 @@ def test_rows_without_one_root_go_by_their_instruction(tmp_path: Path, monkeypat
 
 @given(st.data())
 def test_families_never_straddle_whatever_ties_them_together(data: st.DataObject) -> None:
-    from factory.export import _Families, _Row
+    from factory.exporting import _Families, _Row
 
     roots, asked = st.sampled_from("abcdefgh"), st.sampled_from("123456")
     drawn = data.draw(st.lists(st.tuples(roots, asked), max_size=30))
@@ -201,7 +201,7 @@ def test_duplicates_and_empty_answers_are_left_out_and_counted(tmp_path: Path, m
     directory = made(tmp_path, [{"instruction": "x"}])
     row = {"instruction": "a", "output": "b", "provenance": {"root": "r"}}
     rows = [row, dict(row), {**row, "output": " "}, {**row, "output": None}]
-    monkeypatch.setattr("factory.export.read_shards", lambda folder: iter(rows))
+    monkeypatch.setattr("factory.exporting.read_shards", lambda folder: iter(rows))
     done = export(directory, tmp_path / "out")
     assert done.rows == {"train": 1}
     assert done.left_out == {"exact duplicate": 1, "empty output": 2}
@@ -258,7 +258,7 @@ def test_an_older_export_is_replaced_as_a_whole_or_not_at_all(
         if next(passes):
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("factory.export.read_shards", failing)
+    monkeypatch.setattr("factory.exporting.read_shards", failing)
     with pytest.raises(UserError, match=r"cannot be written \(No space left on device\)"):
         export(hundred, out, validation=0.2)
     assert {path.name: path.read_bytes() for path in out.iterdir() if path.suffix == ".jsonl"} == before

@@ -14,7 +14,7 @@ import pytest
 import factory
 from factory.engines.protocol import Completion, Request
 from factory.errors import EngineError, RecipeError, UserError
-from factory.export import export
+from factory.exporting import export
 
 from .small_runs import (
     Model,

@@ -84,3 +84,12 @@ def test_a_command_that_loads_nothing_answers_at_once(arguments: list[str], limi
             break
     assert done.returncode in (0, 2)
     assert fastest < 3 * limit_s
+
+
+def test_a_function_of_the_package_is_never_hidden_by_a_module_of_its_name() -> None:
+    """Importing `package.name` sets the attribute `name` of the package to the module."""
+    import factory
+
+    folder = Path(factory.__file__).parent
+    modules = {path.stem for path in folder.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert not modules & set(factory.__all__)

@@ -21,7 +21,7 @@ from factory import dataset, refiltering, rundir
 from factory.comparison import Moved
 from factory.engines.protocol import Request
 from factory.errors import RecipeError, RunDirError, UserError
-from factory.export import export
+from factory.exporting import export
 from factory.pipeline import Pipeline
 from factory.refiltering import RefilterResult
 from factory.terminal import WIDTH, refilter_text

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ FORMATS = ".jsonl, .ndjson, .json, .csv, .tsv, .parquet, or a folder of Parquet 
 RESERVED = ("record_id", "provenance")
 RENAMED = "source_"
 LONGEST_CELL = 2**31 - 1
+CELL_FORMATS = (".csv", ".tsv")
 LINE_FORMATS = (".jsonl", ".ndjson", ".csv", ".tsv")
 SURVEYED_BYTES = 2**20
 TOO_LONG = "a number of thousands of digits, or brackets nested thousands deep, which no dataset can hold"
@@ -41,29 +43,35 @@ def column_name(name: str) -> str:
     return f"{RENAMED}{name}" if stem in RESERVED else name
 
 
-def read_rows(path: Path) -> Iterator[Row]:
+def read_rows(path: Path, header: Sequence[str] | None = None, *, quotes: bool = True) -> Iterator[Row]:
     """Yield the rows of a file or folder in order.
+
+    Args:
+        path: The file or folder.
+        header: Columns of a CSV or TSV file that has no header line.
+        quotes: Whether quotation marks enclose cells of CSV and TSV; false where they are part of the text.
 
     Raises:
         SourceError: If it is missing, of another format, or has a broken line.
     """
-    for _, row in scan_rows(path):
+    for _, row in scan_rows(path, header, quotes=quotes):
         if isinstance(row, SourceError):
             raise row
         yield row
 
 
-def scan_rows(path: Path) -> Iterator[Scanned]:
+def scan_rows(path: Path, header: Sequence[str] | None = None, *, quotes: bool = True) -> Iterator[Scanned]:
     """Yield (place, row) or (place, what is wrong there), e.g. `("tickets.csv:17", {"text": "…"})`.
 
     What cannot be read on ends the scan with its error as the last item; nothing is raised.
     """
-    readers = {
+    cells = partial(_csv, header=header, quotes=quotes)
+    readers: dict[str, Callable[[Path], Iterator[Scanned]]] = {
         ".jsonl": _json_lines,
         ".ndjson": _json_lines,
         ".json": _json_list,
-        ".csv": _csv,
-        ".tsv": _csv,
+        ".csv": cells,
+        ".tsv": cells,
         ".parquet": _parquet,
     }
     reader = _folder if path.is_dir() else readers.get(path.suffix.lower())
@@ -72,6 +80,10 @@ def scan_rows(path: Path) -> Iterator[Scanned]:
             raise SourceError(f"{path}: no such file or folder.")
         if reader is None:
             raise SourceError(f"{path}: format not known; expected {FORMATS}.")
+        if (header is not None or not quotes) and path.suffix.lower() not in CELL_FORMATS:
+            raise SourceError(
+                f"{path}: has column names of its own; leave out 'header' and 'quotes', which are for CSV and TSV."
+            )
         yield from reader(path)
     except SourceError as error:
         yield str(path), error
@@ -205,12 +217,17 @@ def _json_list(path: Path) -> Iterator[Scanned]:
         yield place, storable(row) if isinstance(row, dict) else broken
 
 
-def _csv(path: Path) -> Iterator[Scanned]:
+def _csv(path: Path, header: Sequence[str] | None, quotes: bool) -> Iterator[Scanned]:
     csv.field_size_limit(LONGEST_CELL)
-    reader = csv.reader(_lines(path), delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    lines = _lines(path)
+    if quotes:
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    else:
+        reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=True)
     begins = 1
     try:
-        header = next(reader, None)
+        header = header if header is not None else next(reader, None)
         if not header or len(set(header)) != len(header):
             found = ", ".join(header) if header else "nothing"
             raise SourceError(f"{path}:1: expected a header line of distinct column names, found {found}.")

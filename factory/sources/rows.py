@@ -32,10 +32,14 @@ class Options(StepOptions):
     Attributes:
         path: File or folder, relative to the recipe or the working directory.
         first: Read only so many rows.
+        header: Columns of a CSV or TSV file that has no header line.
+        quotes: Whether quotation marks enclose cells of CSV and TSV; `false` where they are part of the text.
     """
 
     path: str
     first: Count | None = None
+    header: tuple[str, ...] | None = None
+    quotes: bool = True
 
 
 class _Survey(NamedTuple):
@@ -49,7 +53,7 @@ class _Survey(NamedTuple):
 def check(options: Options, base: Path) -> list[UserError]:
     """Read the rows, of a large file or a folder the first thousand, and report every broken one."""
     try:
-        survey = _survey(_path(options, base), options.first)
+        survey = _survey(options, base)
     except SourceError as error:
         return [OptionError("path", str(error))]
     if not survey.rows and not survey.problems:
@@ -59,7 +63,7 @@ def check(options: Options, base: Path) -> list[UserError]:
 
 def columns(options: Options, base: Path, incoming: set[str] | None) -> set[str] | None:
     """Columns of the rows."""
-    return set(_survey(_path(options, base), options.first).columns)
+    return set(_survey(options, base).columns)
 
 
 def remarks(options: Options, base: Path) -> list[str]:
@@ -68,22 +72,25 @@ def remarks(options: Options, base: Path) -> list[str]:
     return [f"column '{name}' is kept as '{column_name(name)}'" for name in RESERVED if name in taken]
 
 
-def _survey(path: Path, first: int | None) -> _Survey:
+def _survey(options: Options, base: Path) -> _Survey:
+    path = _path(options, base)
     try:
         stamp = path.stat()
     except OSError as error:
         raise SourceError(f"{path}: cannot be read: {error.strerror}.") from error
-    return _surveyed(path, first, stamp.st_size, stamp.st_mtime_ns)
+    return _surveyed(path, options.first, options.header, options.quotes, stamp.st_size, stamp.st_mtime_ns)
 
 
 @lru_cache(maxsize=8)
-def _surveyed(path: Path, first: int | None, size: int, changed: int) -> _Survey:
+def _surveyed(
+    path: Path, first: int | None, header: tuple[str, ...] | None, quotes: bool, size: int, changed: int
+) -> _Survey:
     large = path.is_dir() or path.suffix.lower() == ".parquet" or size > SURVEYED_BYTES
     limit = SURVEYED_ROWS if large and first is None else first
     names: dict[str, None] = {}
     problems = []
     count = 0
-    for _, row in islice(scan_rows(path), limit):
+    for _, row in islice(scan_rows(path, header, quotes=quotes), limit):
         if isinstance(row, SourceError):
             problems.append(str(row))
         else:
@@ -118,7 +125,7 @@ async def run(records: AsyncIterator[Record], ctx: Context, options: Options) ->
     provenance = Provenance(step=ctx.step, method="rows")
     path = _path(options, ctx.base)
     ctx.stats.expected = min((number for number in (about(path), options.first) if number is not None), default=None)
-    for row in islice(read_rows(path), options.first):
+    for row in islice(read_rows(path, options.header, quotes=options.quotes), options.first):
         name = source_id(row, 0)
         occurrence = seen[name]
         seen[name] += 1

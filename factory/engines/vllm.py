@@ -123,6 +123,7 @@ class VllmEngine:
         if importlib.util.find_spec("vllm") is None:
             raise EngineError(f"engine vllm: the package vllm is not installed; run: {INSTALL_LINE}.")
         _set_environment(self._parallel())
+        _without_made_up_attributes()
         source = locate_model(self._model, self._revision)
         tokenizer = load_tokenizer(source, trust_remote_code=bool(self._options.get("trust_remote_code")))
         try:
@@ -352,3 +353,26 @@ def _unknown_option(name: str, known: set[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else "; see the fields of vLLM's EngineArgs."
     return f"engine.vllm_options.{name}: vLLM has no such option{hint}"
+
+
+def _without_made_up_attributes() -> None:
+    """Let vLLM look through all modules although numba is loaded, as it is where texts were filtered before.
+
+    vLLM's CPU build (0.32) walks through every module's names and reads `__dict__` where there is one; the handle of
+    llvmlite, on which numba stands, answers to any name, `__dict__` included, with a foreign function.
+    """
+    try:
+        from llvmlite.binding import ffi
+    except ImportError:
+        return
+    if not hasattr(ffi.lib, "__dict__"):
+        return
+    handle = type(ffi.lib)
+    found = handle.__getattr__
+
+    def named(self: Any, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return found(self, name)
+
+    handle.__getattr__ = named

@@ -17,6 +17,9 @@ from factory.engines.protocol import Completion, Constraint, Message, Request, S
 from factory.engines.vllm import VllmEngine
 from factory.errors import EngineDied, EngineError, RequestRefused, UserError
 
+numba = pytest.importorskip("numba")
+llvm = pytest.importorskip("llvmlite.binding")
+
 pytestmark = pytest.mark.engine
 CONTEXT_LENGTH = 512
 
@@ -50,6 +53,13 @@ def ask(text: str, constraint: Constraint | None = None, prefill: str | None = N
     messages = (Message("user", text),) if prefill is None else (Message("user", text), Message("assistant", prefill))
     options = {"max_tokens": 8, "temperature": 0.0} | sampling
     return Request(messages=messages, sampling=Sampling(**options), constraint=constraint)
+
+
+def test_it_starts_although_numba_was_loaded_before(engine: VllmEngine) -> None:
+    """The engine was started after this module's import of numba, as it is behind a novelty filter."""
+    assert engine.capabilities.structured
+    assert not hasattr(llvm.ffi.lib, "__dict__")
+    assert numba.njit(lambda x: x + 1)(2) == 3
 
 
 def test_it_says_what_it_is_and_can(engine: VllmEngine) -> None:

@@ -161,4 +161,4 @@ def test_memory_does_not_grow_with_the_rows(kind: str, tmp_path: Path) -> None:
         some = [{"id": 1, "instruction": "the same words", "output": "x" * 200}] * count
         write(tmp_path / f"in{kind}", some)
         peaks.append(peak_mb(tmp_path, f"in{kind}", f"out{count}{kind}", "--rouge-l", "0.7"))
-    assert peaks[1] - peaks[0] < 20
+    assert peaks[1] - peaks[0] < 40

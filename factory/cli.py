@@ -103,7 +103,7 @@ def plan(
 ) -> None:
     """Tell what a run would ask, reuse and drop."""
     from factory.planner import plan as make_plan
-    from factory.terminal import plan_text
+    from factory.terminal.plans import plan_text
 
     overrides = _overrides(set_, engine, model)
     typer.echo(plan_text(make_plan(recipe, out, overrides=overrides, limit=limit)))
@@ -124,7 +124,7 @@ def run(
 ) -> None:
     """Run a recipe, or go on where it ended before."""
     from factory.runner import run as run_recipe
-    from factory.terminal import result_text
+    from factory.terminal.runs import result_text
 
     overrides = _overrides(set_, engine, model)
     result = run_recipe(
@@ -157,7 +157,7 @@ def refilter(
     and lack later steps are counted and filed as rejected.
     """
     from factory.refiltering import refilter as judge_again
-    from factory.terminal import refilter_text
+    from factory.terminal.judged import refilter_text
 
     settings = _overrides(set_, engine, None)
     result = judge_again(directory, out, settings, generate=generate, base=base, progress=not quiet)
@@ -172,7 +172,7 @@ def show(
 ) -> None:
     """Show funnel, tokens, time and sample records of a run."""
     from factory.inspection import show as read
-    from factory.terminal import shown_text
+    from factory.terminal.runs import shown_text
 
     typer.echo(shown_text(read(directory, samples)))
 
@@ -185,7 +185,7 @@ def why(
 ) -> None:
     """Tell how a record came to be, or why it was rejected."""
     from factory.inspection import why as tell
-    from factory.terminal import story_text
+    from factory.terminal.stories import story_text
 
     typer.echo(story_text(tell(directory, record_id), full=full))
 
@@ -196,7 +196,7 @@ def ls(
 ) -> None:
     """List what a recipe can name; with NAME, its options."""
     from factory import catalogue
-    from factory.terminal import catalogue_text, options_text
+    from factory.terminal.listing import catalogue_text, options_text
 
     typer.echo(catalogue_text(catalogue.ls()) if name is None else options_text(catalogue.options(name)))
 
@@ -298,7 +298,7 @@ def filter_(
     """
     from factory.filtering.flags import in_order
     from factory.filtering.run import filter as run_filter
-    from factory.terminal import filtered_text
+    from factory.terminal.judged import filtered_text
 
     flags: dict[str, Any] = {"exact": exact, "quality": quality, "decontaminate": decontaminate}
     flags |= {"rouge_l": rouge_l, "minhash": minhash, "embedding": embedding}

@@ -24,7 +24,8 @@ from factory.errors import RecipeError, RunDirError, UserError
 from factory.exporting import export
 from factory.pipeline import Pipeline
 from factory.refiltering import RefilterResult
-from factory.terminal import WIDTH, refilter_text
+from factory.terminal.judged import refilter_text
+from factory.terminal.layout import WIDTH
 
 from .driver import in_process
 from .small_runs import Model, answer, committed, data, jsonl, prompt_file, recipe, run, self_instruct, text_of, tickets

@@ -16,7 +16,11 @@ from factory.inspection import Shown, Story
 from factory.planner import Plan, PlanLine
 from factory.records import Provenance, Record, Verdict
 from factory.runner import RunResult
-from factory.terminal import WIDTH, catalogue_text, plan_text, result_text, shown_text, story_text, table
+from factory.terminal.layout import WIDTH, table
+from factory.terminal.listing import catalogue_text
+from factory.terminal.plans import plan_text
+from factory.terminal.runs import result_text, shown_text
+from factory.terminal.stories import story_text
 
 LONG = "a_step_with_a_very_long_name_that_somebody_chose_to_tell_two_steps_of_a_kind_apart"
 REASON = "answer: a_reason_that_goes_on_and_on_and_on_until_it_is_far_longer_than_any_line_of_a_table_should_be"

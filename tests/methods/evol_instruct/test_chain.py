@@ -16,7 +16,7 @@ import factory
 from factory.engines.protocol import Completion, Request
 from factory.errors import RecipeError
 from factory.records import digest
-from factory.terminal import story_text
+from factory.terminal.stories import story_text
 
 from ...small_runs import Model, committed, data, jsonl, recipe, run, step, text_of
 

@@ -1,0 +1,130 @@
+"""What `factory run` and `factory show` print."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+from factory.inspection import Shown
+from factory.manifest import funnel
+from factory.progress import clock
+from factory.runner import RunResult
+from factory.terminal.layout import command_name, field_text, fill, record_text, table
+
+FINISHED = ("complete", "partial", "preview")
+
+
+def result_text(result: RunResult, *, preview: bool) -> str:
+    """What `factory run` prints at its end."""
+    parts = []
+    if result.status == "interrupted":
+        return result.message
+    if preview:
+        parts += [record_text(record.id, record.fields) for record in result.first]
+    parts.append(funnel_text(result.manifest))
+    if result.message:
+        parts.append(fill(f"{result.status}: {result.message}"))
+    parts.append(f"{result.rows:,} rows in {result.path}/data (rejected ones in {result.path}/rejected)")
+    return "\n\n".join([*parts, _next_text(result)])
+
+
+def _next_text(result: RunResult) -> str:
+    command = command_name()
+    lines = ["Next:", f"  {command} show {result.path}"]
+    if result.first:
+        lines.append(f"  {command} why {result.path} {result.first[0].id}")
+        named = _export_columns(result.first[0].fields)
+        lines.append(f"  {command} export {result.path} {result.manifest['name']}-chat --validation 0.1{named}")
+    return "\n".join(lines)
+
+
+def _export_columns(fields: dict[str, Any]) -> str:
+    """Options that name the columns to export, where they are not those of instruction data: the longest text, the last."""
+    columns = list(fields)
+    if {"instruction", "output"} <= set(columns) or len(columns) < 2:
+        return ""
+    longest = max(columns[:-1], key=lambda name: len(str(fields[name])))
+    first = "instruction" if "instruction" in columns else longest
+    return f" \\\n    --instruction {shlex.quote(first)} --output {shlex.quote(columns[-1])}"
+
+
+def funnel_text(manifest: dict[str, Any]) -> str:
+    """The funnel by step, then the reasons for rejection."""
+    rows = [(step, f"{asked:,}", f"{kept:,}", f"{rejected:,}") for step, _, asked, kept, rejected in funnel(manifest)]
+    parts = [table(("step", "requests", "kept", "rejected"), rows)]
+    reasons = [
+        (step["step"], reason, f"{count:,}") for step in manifest["steps"] for reason, count in step["rejected"].items()
+    ]
+    if reasons:
+        parts.append(table(("step", "rejected by", "count"), reasons))
+    parts += [fill(f"note: {note}") for step in manifest["steps"] for note in step["notes"]]
+    return "\n\n".join(parts)
+
+
+def shown_text(shown: Shown) -> str:
+    """What `factory show` prints."""
+    manifest = shown.manifest
+    requests, finished = manifest["requests"], manifest["status"] in FINISHED
+    stages = [stage for step in manifest["steps"] for stage in step["stages"].values()]
+    written = sum(stage["completion_tokens"] for stage in stages)
+    head = [
+        f"{manifest['name']}  ({_state(shown)})",
+        f"model     {manifest['model']}",
+        f"engine    {manifest['engine'] or ('none needed' if finished else 'not started yet')}",
+        f"rows      {manifest['rows']:,}{'' if finished else ' so far, the dataset is not written yet'}",
+        f"requests  {requests['asked']:,} asked, {requests['reused']:,} reused in the last session",
+        f"tokens    {sum(stage['prompt_tokens'] for stage in stages):,} in, {written:,} out",
+        f"time      {clock(manifest['seconds'])} with the engine at work, all sessions",
+    ]
+    parts = ["\n".join(head), funnel_text(manifest), stages_text(manifest)]
+    if shown.kept:
+        parts.append("kept, for example:")
+        parts += [record_text(row["record_id"], _fields(row)) for row in shown.kept]
+    if shown.rejected:
+        parts.append("rejected, for example:")
+        parts += [_rejected_text(row) for row in shown.rejected]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _state(shown: Shown) -> str:
+    """What the run is up to, also where the process that ran it is gone."""
+    manifest = shown.manifest
+    status, message = manifest["status"], manifest["message"]
+    if status == "running" and not shown.in_use:
+        return f"ended without warning; the same command goes on with {shown.answers:,} answers in the journal"
+    if status == "interrupted":
+        return str(message)
+    return f"{status}: {message}" if message else str(status)
+
+
+def stages_text(manifest: dict[str, Any]) -> str:
+    """Requests and tokens by kind of request."""
+    rows = [
+        (
+            f"{step['step']}/{stage}",
+            f"{counts['requests']:,}",
+            f"{counts['prompt_tokens']:,}",
+            f"{counts['completion_tokens']:,}",
+        )
+        for step in manifest["steps"]
+        for stage, counts in step["stages"].items()
+    ]
+    return table(("kind of request", "requests", "tokens in", "tokens out"), rows) if rows else ""
+
+
+def _fields(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in ("record_id", "provenance")}
+
+
+def _rejected_text(row: dict[str, Any]) -> str:
+    score = (
+        f" (score {row['score']:.3g}, threshold {row['threshold']:.3g})"
+        if row["score"] is not None and row["threshold"] is not None
+        else ""
+    )
+    lines = [fill(f"[{row['record_id']}] {row['step']}: {row['rule']}: {row['reason']}{score}")]
+    if row["evidence"]:
+        lines.append(field_text("evidence", row["evidence"]))
+    lines += [field_text(name, value) for name, value in json.loads(row["fields"]).items()]
+    return "\n".join(lines)

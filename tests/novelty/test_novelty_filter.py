@@ -388,6 +388,51 @@ def test_nearest_of_a_pool_crosses_widths_and_ties_to_the_first(backend):
 def test_words_by_the_hundred_thousand_grow_the_tables(backend):
     ours = NoveltyFilter(0.7, "rouge", backend=backend)
     texts = [" ".join(f"t{number}x{place}" for place in range(20)) for number in range(6000)]
-    decided = ours.add_batch([*texts, texts[17], texts[5999]])
+    edges = [0, 17, 1022, 1023, 1024, 1025, 2047, 2048, 5999]  # a page holds 1,024 of them
+    decided = ours.add_batch([*texts, *(texts[edge] for edge in edges)])
     assert decided.kept[:6000].all()
-    assert decided.nearest[6000:].tolist() == [17, 5999]
+    assert decided.nearest[6000:].tolist() == edges
+
+
+@each_backend
+def test_common_subsequences_that_leap_over_whole_words_of_the_bit_vector(backend):
+    """A carry must pass through a word of 64 positions in which nothing matches."""
+    from rapidfuzz.distance import LCSseq
+
+    rng = random.Random(4)
+    sets = [[f"{name}{number}" for number in range(size)] for name, size in (("a", 5), ("b", 90), ("c", 7))]
+
+    def made(plan: str) -> list[str]:
+        return [rng.choice(sets["abc".index(name)]) for name in plan for _ in range(rng.choice([60, 64, 68]))]
+
+    pool = [made(plan) for plan in ("aca", "ac", "aaa", "cac", "aba")]
+    ours = RougeLPool("rouge", backend=backend)
+    ours.extend([" ".join(tokens) for tokens in pool])
+    for plan in ("aba", "abba", "bab", "abcba", "babab", "cbc", "abbbac") * 3:
+        query = made(plan)
+        scores = [f_measure(LCSseq.similarity(query, tokens), len(query), len(tokens)) for tokens in pool]
+        found = ours.nearest(" ".join(query))
+        assert found is not None
+        assert (found.index, found.score) == (scores.index(max(scores)), max(scores))
+
+
+@each_backend
+def test_more_candidates_than_are_noted_at_a_time(backend):
+    """Forty thousand texts that a bitmap cannot rule out, and the best of them neither first nor last."""
+    texts = ["a b c d e f g h x y"] * 40_000
+    texts[31_111] = texts[35_000] = "a b c d e f g h i y"
+    ours = NoveltyFilter.build(texts, 0.7, "rouge", backend=backend)
+    decided = ours.add_batch(["a b c d e f g h i j", "a b c d e f g h i j k", "unlike all others"])
+    assert rows(decided) == [
+        (False, 31_111, f_measure(9, 10, 10)),
+        (False, 31_111, f_measure(9, 10, 11)),
+        (True, -1, -1.0),
+    ]
+
+
+def test_a_text_of_more_tokens_than_there_are_characters_below_the_surrogates():
+    tokens = [f"t{number}" for number in range(57_000)]
+    ours = NoveltyFilter.build([" ".join(tokens)], 0.7, "rouge", backend="numpy")
+    tokens[56_000] = "other"
+    decided = ours.add_batch([" ".join(tokens)])
+    assert rows(decided) == [(False, 0, f_measure(56_999, 57_000, 57_000))]

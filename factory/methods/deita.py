@@ -212,7 +212,7 @@ async def run(records: AsyncIterator[Record], ctx: Context, options: Options) ->
 
 async def _judged(record: Record, ctx: Context, options: Options, asked: dict[ScoreName, Prompt]) -> Outcome:
     requests = [_asked(record, ctx, options, score, prompt) for score, prompt in asked.items()]
-    # All to their end, also where the first fails: a plan counts each of them.
+    # All to their end, also where one fails: what was asked is paid for, and belongs into the journal.
     answers = await asyncio.gather(*requests, return_exceptions=True)
     read: dict[str, Scored] = {}
     keys: list[str] = []

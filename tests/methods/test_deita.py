@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,12 @@ from hypothesis import strategies as st
 
 import factory
 from factory.engines.protocol import Completion, Request, TokenLogprob
-from factory.errors import EngineError, RecipeError
+from factory.errors import EngineError, RecipeError, RequestRefused
 from factory.methods.deita import expectation
 from factory.prompts import load_prompt
 from factory.resources import resource
 
-from ..small_runs import Model, data, jsonl, recipe, run, step, text_of
+from ..small_runs import Model, committed, data, jsonl, recipe, run, step, text_of
 
 ROWS = [{"instruction": f"Task {number}.", "input": "", "output": f"Answer {number}."} for number in range(12)]
 Shares = dict[str, float]
@@ -174,6 +175,22 @@ def test_the_product_has_a_minimum_too_and_accept_ends_the_step(tmp_path: Path) 
     assert result.rows == 5
     assert step(result, "deita")["rejected"] == {"deita: no_score": 4, "accept: surplus": 3}
     assert result.exit_code == 0
+
+
+class OneRefused(Model):
+    """Refuses to rate the quality at once, and takes its time for the complexity."""
+
+    async def complete(self, request: Request) -> Completion:
+        if is_quality(request):
+            raise RequestRefused("prompt_too_long", "too long.", 9, 8)
+        await asyncio.sleep(0.1)
+        return await super().complete(request)
+
+
+def test_a_refused_request_rejects_the_row_and_the_other_answer_is_kept(tmp_path: Path) -> None:
+    result = run(scored(tmp_path, ROWS[:1]), tmp_path / "out", OneRefused(both))
+    assert step(result, "deita")["rejected"] == {"request: prompt_too_long": 1}
+    assert len(committed(tmp_path / "out")) == 1
 
 
 def test_a_plan_counts_every_request(tmp_path: Path) -> None:

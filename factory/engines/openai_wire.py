@@ -253,7 +253,7 @@ class Wire:
             prompt_tokens=prompt_tokens,
             completion_tokens=completion_tokens,
             detail=self._shown(refusal or ("content filter" if choice.finish_reason == "content_filter" else "")),
-            logprobs=_first_logprobs(url, choice, logprobs) if text and reason != "refused" else (),
+            logprobs=_first_logprobs(url, choice, logprobs, expected=bool(text) and reason != "refused"),
         )
 
     def _dead_end(self, url: str, reply: Reply) -> EngineError:
@@ -280,11 +280,11 @@ class Wire:
         return " ".join(text.split())[:DETAIL_CHARS]
 
 
-def _first_logprobs(url: str, choice: _Choice, count: int) -> tuple[TokenLogprob, ...]:
+def _first_logprobs(url: str, choice: _Choice, count: int, *, expected: bool) -> tuple[TokenLogprob, ...]:
     """What was asked for.
 
     Raises:
-        EngineError: If an answer with text comes without it: the server leaves out what it cannot do.
+        EngineError: If it is expected and missing: the server leaves out what it cannot do.
     """
     if not count:
         return ()
@@ -292,12 +292,13 @@ def _first_logprobs(url: str, choice: _Choice, count: int) -> tuple[TokenLogprob
         found = msgspec.convert(choice.logprobs, _Logprobs).first()
     except msgspec.ValidationError:
         found = []
-    if not found:
+    if expected and not found:
         raise EngineError(
             f"{url} sends no log-probabilities (`top_logprobs`) with its answers, and this step reads scores from them; "
             "use a server that sends them, such as vLLM's, or engine vllm or transformers"
         )
-    return likeliest(found, count)
+    # Rounding may put a probability above 1.
+    return likeliest([(token, min(logprob, 0.0)) for token, logprob in found], count)
 
 
 def _decoded(body: bytes) -> _Answer:

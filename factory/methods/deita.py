@@ -1,16 +1,17 @@
 """Score rows for complexity and quality from token probabilities, after DEITA, with a minimum if wanted.
 
-With `deita: {scores: [complexity, quality]}` the row `{"instruction": "Name a river.", "output": "The Nile."}` becomes
-`{"instruction": "Name a river.", "output": "The Nile.", "complexity": 1.31, "quality": 4.86}`. A prompt asks for a
-digit; its score is the expectation over the first token of the answer, sum p(i) * i / sum p(i) for i from 1 to 6, which
-tells rows apart that a digit would not (Liu et al. 2023, arXiv 2312.15685, section 2). A row's `input` counts as part of
-its instruction. `evol_score` adds the product of both scores as the column `deita`, which the paper sorts by.
+With `deita: {scores: [complexity, quality]}` the row `{"instruction": "Write a C function that reverses a string in
+place.", "output": "#include <string.h> …"}` keeps its columns and gets `"complexity": 2.553, "quality": 3.385`. A
+prompt asks for a digit; its score is the expectation over the first token of the answer, sum p(i) * i / sum p(i) for i
+from 1 to 6, which tells rows apart that a digit would not (Liu et al. 2023, arXiv 2312.15685, section 2). A row's
+`input` counts as part of its instruction. `evol_score` adds the product of both scores as the column `deita`, which the
+paper sorts by.
 
 Deviations: any model scores, not only the paper's trained ones, whose own prompts can be given (`complexity_prompt`,
 `quality_prompt`, with `engine.chat: false`). Only the digits among the `top` likeliest tokens are seen, so a score
 exists only where these hold `least_mass` of the probability. Where they do not, because the model answers in words or
-its vocabulary splits what is written, there is no score: never a middle one, and nothing is asked again. The paper's
-choice of distant rows among the best is left to the filters.
+thinks before it answers, there is no score: never a middle one, and nothing is asked again. The paper's choice of
+distant rows among the best is left to the filters.
 """
 
 from __future__ import annotations

@@ -152,8 +152,13 @@ def test_a_server_that_sends_some_to_who_does_not_ask_is_not_listened_to() -> No
     assert not {"logprobs", "top_logprobs"} & set(sent)
 
 
-def test_an_answer_without_a_token_and_a_refusal_have_none() -> None:
+def test_an_answer_without_text_may_have_some_and_a_refusal_need_not() -> None:
     assert from_server(with_logprobs({"content": []}, content=""))[0].logprobs == ()
+    silent = {
+        "content": [{"token": "", "top_logprobs": [{"token": "", "logprob": 1e-7}, {"token": "4", "logprob": -9}]}]
+    }
+    completion, _ = from_server(with_logprobs(silent, content=""))
+    assert completion.logprobs == (TokenLogprob("", 0.0), TokenLogprob("4", -9.0))
     assert from_server(answer("No.", "content_filter"))[0].finish_reason == "refused"
 
 

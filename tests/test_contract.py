@@ -44,6 +44,7 @@ HOOKS = {
     "columns": ["options", "base", "incoming"],
     "remarks": ["options", "base"],
     "expects": ["options"],
+    "logprobs": ["options"],
     "sift": ["options", "base"],
 }
 each_piece = pytest.mark.parametrize("piece", PIECES, ids=lambda piece: piece.name)

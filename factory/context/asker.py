@@ -57,10 +57,12 @@ class EngineAsker:
         Raises:
             EngineError: If it cannot start, or dies `MAX_DEATHS` times with fewer than `CALM_REQUESTS`
                 answers between.
+            EngineError: If it cannot give the log-probabilities that the request asks for.
             RequestRefused: If this request cannot be answered.
         """
         while True:
             engine, generation = await self._ready()
+            _check_logprobs(engine, request)
             try:
                 completion = await engine.complete(request)
             except EngineDied as death:
@@ -123,6 +125,16 @@ class EngineAsker:
             self._engine = None
 
 
+def _check_logprobs(engine: Engine, request: Request) -> None:
+    most = engine.capabilities.logprobs
+    if request.logprobs > most:
+        found = f"at most {most:,}" if most else "none"
+        raise EngineError(
+            f"a step asks for the log-probabilities of {request.logprobs:,} tokens, but this engine gives {found} "
+            f"({engine.description}); ask for fewer, or use another engine."
+        )
+
+
 def build_engine(options: EngineOptions, base: Path, say: Callable[[str], None]) -> Engine:
     """The engine that a recipe asks for, not yet started.
 
@@ -151,6 +163,7 @@ def build_engine(options: EngineOptions, base: Path, say: Callable[[str], None])
             chat=options.chat,
             seeds=options.server_seeds,
             structured=options.server_structured,
+            logprobs=options.server_logprobs,
         )
     if options.model == "embedded":
         from factory.engines.embedded import embedded_is_ready

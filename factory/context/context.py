@@ -23,7 +23,7 @@ from factory.context.refusals import Refusals
 from factory.context.replay import Replay
 from factory.context.stats import Stats, StepStats
 from factory.datasets_io.rows import storable
-from factory.engines.protocol import Completion, Constraint, Request, Sampling
+from factory.engines.protocol import Completion, Constraint, Request, Sampling, TokenLogprob
 from factory.errors import EngineError, PromptError, RequestRefused
 from factory.journal import Journal
 from factory.prompts import Prompt
@@ -52,6 +52,7 @@ class Answer(msgspec.Struct, frozen=True):
     seed: int
     prompt: str
     prompt_hash: str
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 class Forecast(msgspec.Struct, frozen=True, kw_only=True):
@@ -278,6 +279,7 @@ class Context:
         stage: str = "",
         priority: int = 0,
         user_turn: bool = False,
+        logprobs: int = 0,
     ) -> Answer:
         """Answer a prompt from the journal or the model.
 
@@ -292,6 +294,8 @@ class Context:
             stage: Name under which the request is counted; the prompt's last name by default.
             priority: Lower goes first when requests wait for the engine.
             user_turn: Let the model go on as the user, instead of answering; see `Request`.
+            logprobs: How many likeliest first tokens the answer brings; a step that asks for some says so by the hook
+                `logprobs`.
 
         Raises:
             RequestRefused: If this request cannot be answered, with the reason to reject its record by.
@@ -309,13 +313,14 @@ class Context:
             seed=seed,
             constraint=constraint,
             user_turn=user_turn and rendered.text is None,
+            logprobs=logprobs,
         )
         key = request_key(self.session.model, request)
         completion = await self._answer(key, stage, request, priority)
         if completion.finish_reason == "refused":
             raise RequestRefused("refused", f"the server refused the request: {completion.detail}")
         cut = completion.finish_reason == "length"
-        return Answer(completion.text, cut, key, seed, prompt.id, prompt.hash)
+        return Answer(completion.text, cut, key, seed, prompt.id, prompt.hash, completion.logprobs)
 
     async def _answer(self, key: str, stage: str, request: Request, priority: int) -> Completion:
         session, counts = self.session, self.stats.stage(stage)

@@ -6,6 +6,8 @@ or frequency penalty. Here every row has its own, in vLLM's order: penalties, te
 `e` from an exponential distribution, is a draw from the softmax, so `generate` may stay greedy.
 
     BatchDraw([RowDraw(prompt_ids=[1, 9690], sampling=Sampling(temperature=0.7), seed=3)], prompt_width=2)
+
+The log-probabilities that a row asks for are taken from the logits before any of that.
 """
 
 from __future__ import annotations
@@ -24,15 +26,20 @@ class RowDraw(NamedTuple):
         prompt_ids: Token ids of the prompt, which the repetition penalty counts as seen.
         sampling: Penalties, temperature and truncation.
         seed: Seed of the row's own generator; None takes one from the operating system.
+        logprobs: So many likeliest first tokens are remembered.
     """
 
     prompt_ids: list[int]
     sampling: Sampling
     seed: int | None
+    logprobs: int = 0
 
 
 class BatchDraw:
     """A logits processor after which the most likely token is the drawn one.
+
+    Attributes:
+        first: For each row the ids of its likeliest first tokens with their log-probabilities.
 
     Args:
         rows: One for each row of the batch.
@@ -46,6 +53,7 @@ class BatchDraw:
 
         self._rows = rows
         self._prompt_width = prompt_width
+        self.first: list[list[tuple[int, float]]] = [[] for _ in rows]
         self._generators = [
             torch.Generator(device).manual_seed(secrets.randbits(63) if row.seed is None else row.seed) for row in rows
         ]
@@ -57,6 +65,8 @@ class BatchDraw:
             input_ids: [batch, seq], left-padded prompts and what was generated so far.
             scores: [batch, vocabulary], logits.
         """
+        if input_ids.shape[1] == self._prompt_width:
+            self.first = [_likeliest(logits, row.logprobs) for logits, row in zip(scores, self._rows, strict=True)]
         drawn = scores.float().clone()
         for index, (row, generator) in enumerate(zip(self._rows, self._generators, strict=True)):
             logits = penalise(drawn[index], row, input_ids[index, self._prompt_width :])
@@ -65,6 +75,14 @@ class BatchDraw:
                 logits = logits - logits.new_empty(logits.shape).exponential_(generator=generator).log()
             drawn[index] = logits
         return drawn
+
+
+def _likeliest(logits: Any, count: int) -> list[tuple[int, float]]:
+    """Ids and log-probabilities of the greatest logits [vocabulary]."""
+    if not count:
+        return []
+    best = logits.float().log_softmax(-1).topk(min(count, logits.shape[0]))
+    return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
 
 
 def penalise(logits: Any, row: RowDraw, generated: Any) -> Any:

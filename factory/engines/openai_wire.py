@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from factory.engines.protocol import Completion, Constraint, FinishReason, Request
+from factory.engines.protocol import Completion, Constraint, FinishReason, Request, TokenLogprob, likeliest
 from factory.errors import EngineError, RequestRefused, UserError
 
 Structured = Literal["openai", "vllm", "none"]
@@ -53,10 +53,32 @@ class _Message(msgspec.Struct):
     refusal: str | None = None
 
 
+class _Token(msgspec.Struct):
+    token: str
+    logprob: float
+
+
+class _Position(msgspec.Struct):
+    top_logprobs: list[_Token] = []
+
+
+class _Logprobs(msgspec.Struct):
+    """Positions under `content` in chat; under `top_logprobs` a mapping for each position elsewhere."""
+
+    content: list[_Position] | None = None
+    top_logprobs: list[dict[str, float] | None] | None = None
+
+    def first(self) -> list[tuple[str, float]]:
+        if self.content:
+            return [(found.token, found.logprob) for found in self.content[0].top_logprobs]
+        return list((self.top_logprobs[0] or {}).items()) if self.top_logprobs else []
+
+
 class _Choice(msgspec.Struct):
     message: _Message | None = None
     text: str | msgspec.UnsetType | None = msgspec.UNSET
     finish_reason: str | None = None
+    logprobs: Any = None  # read where it is asked for; else it may be anything
 
 
 class _Answer(msgspec.Struct):
@@ -146,6 +168,8 @@ class Wire:
         chat = request.text is None
         if request.constraint is not None:
             payload |= self._constrain(request.constraint, chat)
+        if request.logprobs:
+            payload |= {"logprobs": True, "top_logprobs": request.logprobs} if chat else {"logprobs": request.logprobs}
         if chat:
             return "chat/completions", json.dumps(payload | {"messages": msgspec.to_builtins(request.messages)})
         return "completions", json.dumps(payload | {"prompt": request.text})
@@ -186,8 +210,8 @@ class Wire:
             raise EngineError(f"{url} does not serve the model '{self._model}', but {serves}")
         return None
 
-    def judge(self, url: str, reply: Reply) -> Completion:
-        """What an answer to a request means.
+    def judge(self, url: str, reply: Reply, logprobs: int = 0) -> Completion:
+        """What an answer to a request that asks for so many log-probabilities means.
 
         Raises:
             Fault: For what may pass.
@@ -195,7 +219,7 @@ class Wire:
             EngineError: For what will not pass.
         """
         if 200 <= reply.status < 300:
-            return self._read(reply)
+            return self._read(url, reply, logprobs)
         if reply.status in RETRIED or reply.status >= 500:
             raise Fault(f"answered {reply.status}{self._quote(reply)}", retry_after_s(reply.headers))
         if reply.status not in REFUSED:
@@ -208,7 +232,7 @@ class Wire:
         said = said or f"status {reply.status} without a message"
         return Completion(text="", finish_reason="refused", prompt_tokens=0, completion_tokens=0, detail=said)
 
-    def _read(self, reply: Reply) -> Completion:
+    def _read(self, url: str, reply: Reply, logprobs: int) -> Completion:
         try:
             answer = _decoded(reply.body)
         except (*UNREADABLE, ValueError):
@@ -222,12 +246,14 @@ class Wire:
         self.usage_missing |= missing
         text = choice.message.content if choice.message else choice.text
         refusal = choice.message.refusal if choice.message else None
+        reason: FinishReason = "refused" if refusal else FINISH_REASONS.get(choice.finish_reason, "stop")
         return Completion(
             text=text or "",
-            finish_reason="refused" if refusal else FINISH_REASONS.get(choice.finish_reason, "stop"),
+            finish_reason=reason,
             prompt_tokens=prompt_tokens,
             completion_tokens=completion_tokens,
             detail=self._shown(refusal or ("content filter" if choice.finish_reason == "content_filter" else "")),
+            logprobs=_first_logprobs(url, choice, logprobs, expected=bool(text) and reason != "refused"),
         )
 
     def _dead_end(self, url: str, reply: Reply) -> EngineError:
@@ -252,6 +278,27 @@ class Wire:
             text = text.replace(form, "[api key]")
         text = "".join(char if char.isprintable() else " " for char in text)  # no escape code reaches a terminal
         return " ".join(text.split())[:DETAIL_CHARS]
+
+
+def _first_logprobs(url: str, choice: _Choice, count: int, *, expected: bool) -> tuple[TokenLogprob, ...]:
+    """What was asked for.
+
+    Raises:
+        EngineError: If it is expected and missing: the server leaves out what it cannot do.
+    """
+    if not count:
+        return ()
+    try:
+        found = msgspec.convert(choice.logprobs, _Logprobs).first()
+    except msgspec.ValidationError:
+        found = []
+    if expected and not found:
+        raise EngineError(
+            f"{url} sends no log-probabilities (`top_logprobs`) with its answers, and this step reads scores from them; "
+            "use a server that sends them, such as vLLM's, or engine vllm or transformers"
+        )
+    # Rounding may put a probability above 1.
+    return likeliest([(token, min(logprob, 0.0)) for token, logprob in found], count)
 
 
 def _decoded(body: bytes) -> _Answer:

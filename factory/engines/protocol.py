@@ -10,12 +10,14 @@ Whatever an engine is (vLLM in this process, a server, a script), it
 * raises `RequestRefused("prompt_too_long", …)` before asking, if the prompt and at least one token
   do not fit the context; it never truncates;
 * raises `EngineDied` for every request in flight when it stops;
-* raises `EngineError` when asking again cannot help (wrong key, unknown model);
+* raises `EngineError` when asking again cannot help (wrong key, unknown model, no log-probabilities where a request
+  asks for some);
 * reports the token counts that the model's own tokenizer gave.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -78,6 +80,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         constraint: Form of the answer, if any.
         user_turn: The last message, a user's, is to be gone on with as the user, instead of answered: its content,
             which may be empty, is the beginning (Magpie, arXiv 2406.08464).
+        logprobs: So many most likely tokens for the first place of the answer come back with their log-probabilities.
     """
 
     messages: tuple[Message, ...] = ()
@@ -86,9 +89,17 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     seed: int | None = None
     constraint: Constraint | None = None
     user_turn: bool = False
+    logprobs: int = 0
 
 
-class Completion(msgspec.Struct, frozen=True, kw_only=True):
+class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
+    """A token, as the text that it stands for, and the natural logarithm of its probability."""
+
+    text: str
+    logprob: float
+
+
+class Completion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An answer.
 
     Attributes:
@@ -97,6 +108,8 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
         prompt_tokens: Tokens of the rendered prompt, counted by the engine.
         completion_tokens: Tokens of the answer, counted by the engine.
         detail: Why it was refused; empty otherwise.
+        logprobs: Most likely tokens for the first place of the answer, likeliest first, of the model as it is: before
+            temperature, penalties and truncation. Empty if the request wants none, or the answer has no token.
     """
 
     text: str
@@ -104,6 +117,7 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens: int
     completion_tokens: int
     detail: str = ""
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,12 +128,24 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         structured: Enforces a `Constraint`.
         chat: The model has a chat template.
         context_length: Tokens of prompt and answer together; None when not known.
+        logprobs: Most tokens whose log-probabilities a request may ask for; 0 if there are none to be had.
     """
 
     seed_safe: bool
     structured: bool
     chat: bool = True
     context_length: int | None = None
+    logprobs: int = 0
+
+
+def likeliest(found: Iterable[tuple[str, float]], count: int) -> tuple[TokenLogprob, ...]:
+    """The most likely tokens in the order that a completion has them: equal ones by their text.
+
+    >>> [token.text for token in likeliest([("a", -3.0), ("c", -0.5), ("b", -0.5)], 2)]
+    ['b', 'c']
+    """
+    ordered = sorted(found, key=lambda token: (-token[1], token[0]))
+    return tuple(TokenLogprob(text, logprob) for text, logprob in ordered[:count])
 
 
 class Engine(Protocol):

@@ -3,9 +3,12 @@
 `ScriptedEngine(lambda request: "ok")` answers "ok"; a script file does the same from a recipe:
 
     {"latency_s": 0.01, "log": "asked.txt", "die_after": [50], "context_length": 2048,
-     "rules": [{"contains": "Translate", "answers": ["Bonjour {hash}"]}], "answers": ["yes", "no"]}
+     "rules": [{"contains": "Translate", "answers": ["Bonjour {hash}"]},
+               {"contains": "Rate", "answers": [{"text": "4", "logprobs": {"4": -0.1, "5": -2.4}}]}],
+     "answers": ["yes", "no"]}
 
-An answer is chosen by a hash of the request, and `{hash}` in it becomes eight hex digits of that hash.
+An answer is chosen by a hash of the request, and `{hash}` in it becomes eight hex digits of that hash. Where
+log-probabilities are asked for and the script gives none, its answer's first word is certain.
 """
 
 from __future__ import annotations
@@ -16,11 +19,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from factory.engines.protocol import Capabilities, Completion, Request
+from factory.engines.protocol import Capabilities, Completion, Request, likeliest
 from factory.errors import EngineDied, RequestRefused, UserError
 from factory.records import digest
 
 Answers = Callable[[Request], "str | Completion"]
+MOST_LOGPROBS = 1000
 
 
 class ScriptedEngine:
@@ -32,6 +36,7 @@ class ScriptedEngine:
         die_after: The engine dies once before answering each of these request counts.
         log: File that gets one line for each request asked.
         context_length: Words, standing for tokens, that prompt and answer may have.
+        logprobs: Most log-probabilities that a request may ask for.
     """
 
     def __init__(
@@ -42,6 +47,7 @@ class ScriptedEngine:
         die_after: tuple[int, ...] = (),
         log: Path | None = None,
         context_length: int | None = None,
+        logprobs: int = MOST_LOGPROBS,
     ) -> None:
         """Nothing is opened until the first request."""
         self._answer = answer
@@ -49,13 +55,16 @@ class ScriptedEngine:
         self._deaths = sorted(die_after)
         self._log = log
         self._context_length = context_length
+        self._logprobs = logprobs
         self.asked = 0
         self.starts = 0
 
     @property
     def capabilities(self) -> Capabilities:
         """A script takes seeds and ignores forms."""
-        return Capabilities(seed_safe=True, structured=False, context_length=self._context_length)
+        return Capabilities(
+            seed_safe=True, structured=False, context_length=self._context_length, logprobs=self._logprobs
+        )
 
     @property
     def description(self) -> str:
@@ -84,9 +93,7 @@ class ScriptedEngine:
         answer = self._answer(request)
         if isinstance(answer, Completion):
             return answer
-        return Completion(
-            text=answer, finish_reason="stop", prompt_tokens=words, completion_tokens=max(1, len(answer.split()))
-        )
+        return _completion(answer, words, request.logprobs)
 
     async def close(self) -> None:
         """Nothing to free."""
@@ -94,6 +101,18 @@ class ScriptedEngine:
 
 def _text_of(request: Request) -> str:
     return request.text if request.text is not None else "\n".join(message.content for message in request.messages)
+
+
+def _completion(text: str, prompt_tokens: int, count: int, given: dict[str, float] | None = None) -> Completion:
+    said = text.split()
+    found = given if given is not None else dict.fromkeys(said[:1], 0.0)
+    return Completion(
+        text=text,
+        finish_reason="stop",
+        prompt_tokens=prompt_tokens,
+        completion_tokens=max(1, len(said)),
+        logprobs=likeliest(found.items(), count),
+    )
 
 
 def from_script(path: Path) -> ScriptedEngine:
@@ -120,11 +139,15 @@ def from_script(path: Path) -> ScriptedEngine:
     )
 
 
-def _choose(script: dict[str, Any], request: Request) -> str:
+def _choose(script: dict[str, Any], request: Request) -> str | Completion:
     text, name = _text_of(request), digest(request)
     answers = list(script.get("answers", []))
     for rule in script.get("rules", []):
         if rule["contains"] in text:
             answers = rule["answers"]
             break
-    return str(answers[int(name[:8], 16) % len(answers)]).replace("{hash}", name[:8]) if answers else ""
+    chosen = answers[int(name[:8], 16) % len(answers)] if answers else ""
+    if isinstance(chosen, dict):
+        said = str(chosen["text"]).replace("{hash}", name[:8])
+        return _completion(said, len(text.split()), request.logprobs, chosen.get("logprobs"))
+    return str(chosen).replace("{hash}", name[:8])

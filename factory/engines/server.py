@@ -85,6 +85,7 @@ class ServerEngine:
         seeds: Whether the servers take a `seed`.
         structured: How to ask for a `Constraint`: `openai` can do JSON schemas in chat only,
             `vllm` all three kinds, `none` asks without.
+        logprobs: Most log-probabilities that the servers give for a token; 0 if none.
         backoff_s: First pause between rounds; it doubles with each, up to 60 s.
 
     Raises:
@@ -103,6 +104,7 @@ class ServerEngine:
         chat: bool = True,
         seeds: bool = True,
         structured: Structured = "openai",
+        logprobs: int = 20,
         backoff_s: float = 0.5,
     ) -> None:
         if not urls:
@@ -116,6 +118,7 @@ class ServerEngine:
         self._chat = chat
         self._seeds = seeds
         self._structured = structured
+        self._logprobs = logprobs
         self._backoff_s = backoff_s
         self._tls: ssl.SSLContext | None = None
         self._clients: list[httpx.AsyncClient] = []
@@ -125,7 +128,11 @@ class ServerEngine:
         """What the servers can do; `context_length` may become known in `start`."""
         structured = self._structured != "none"
         return Capabilities(
-            seed_safe=self._seeds, structured=structured, chat=self._chat, context_length=self._wire.context_length
+            seed_safe=self._seeds,
+            structured=structured,
+            chat=self._chat,
+            context_length=self._wire.context_length,
+            logprobs=self._logprobs,
         )
 
     @property
@@ -171,7 +178,7 @@ class ServerEngine:
                 tried.add(replica)
                 attempts += 1
                 try:
-                    return await self._ask(replica, path, body)
+                    return await self._ask(replica, path, body, request.logprobs)
                 except Fault as fault:
                     last = f"{replica.url} {fault}"
         tries = "1 attempt" if attempts == 1 else f"{attempts} attempts"
@@ -252,7 +259,7 @@ class ServerEngine:
         jitter = 0.5 + derive_seed("backoff", body, retry) / 2**32
         return _doubled(self._backoff_s, retry - 1) * jitter
 
-    async def _ask(self, replica: _Replica, path: str, body: str) -> Completion:
+    async def _ask(self, replica: _Replica, path: str, body: str, logprobs: int) -> Completion:
         """One attempt on one URL; what comes of it is noted for the choice of the next."""
         closed_s = replica.closed_until - time.monotonic()
         if closed_s > 0:
@@ -261,7 +268,7 @@ class ServerEngine:
         replica.asked += 1
         try:
             reply = await self._exchange(replica, "POST", path, body, self._timeout_s)
-            completion = self._wire.judge(replica.url, reply)
+            completion = self._wire.judge(replica.url, reply, logprobs)
         except Fault as fault:
             replica.rest(self._backoff_s, fault.retry_after_s)
             raise

@@ -27,13 +27,14 @@ from factory.engines.model_source import (
     wait_without_spinning,
 )
 from factory.engines.prompting import PromptRenderer, RenderedPrompt
-from factory.engines.protocol import Capabilities, Completion, FinishReason, Request
+from factory.engines.protocol import Capabilities, Completion, FinishReason, Request, likeliest
 from factory.engines.stepping import EngineThread, Outcome
 from factory.errors import EngineError
 
 GATHER_S = 0.02
 INSTALL_LINE = "pip install 'dataset-factory[train]', with torch installed first"
 UNKNOWN_CONTEXT_LENGTH = 2048
+_Likeliest = list[tuple[int, float]]
 
 
 class TransformersEngine:
@@ -117,7 +118,11 @@ class TransformersEngine:
         limit = getattr(model.config.get_text_config(), "max_position_embeddings", UNKNOWN_CONTEXT_LENGTH)
         renderer = PromptRenderer(tokenizer, self._max_model_len or int(limit), self._chat)
         self._capabilities = Capabilities(
-            seed_safe=True, structured=False, chat=renderer.chat, context_length=renderer.context_length
+            seed_safe=True,
+            structured=False,
+            chat=renderer.chat,
+            context_length=renderer.context_length,
+            logprobs=int(model.config.get_text_config().vocab_size),
         )
         self._description = _describe(source, model, renderer)
         return GenerateStepper(model, tokenizer, renderer, self._batch_size)
@@ -181,9 +186,13 @@ class GenerateStepper:
         """Answer the requests that have waited longest; after `interrupt` some have no outcome."""
         batch, self._waiting = self._waiting[: self._batch_size], self._waiting[self._batch_size :]
         endings = [_Ending(one.prompt, one.request.sampling.stop) for one in batch]
-        generated = self._generate(batch, endings)
-        rows = zip(batch, endings, generated, strict=True)
-        return [(one.number, self._completion(one, end, ids)) for one, end, ids in rows if end.reason is not None]
+        generated, first = self._generate(batch, endings)
+        rows = zip(batch, endings, generated, first, strict=True)
+        return [
+            (one.number, self._completion(one, end, ids, tokens))
+            for one, end, ids, tokens in rows
+            if end.reason is not None
+        ]
 
     def interrupt(self) -> None:
         """Let `generate` return after its current token."""
@@ -193,8 +202,8 @@ class GenerateStepper:
         """Free the model."""
         self._model = None
 
-    def _generate(self, batch: list[_Waiting], endings: list[_Ending]) -> list[list[int]]:
-        """Generated ids of each row; what comes after its ending means nothing."""
+    def _generate(self, batch: list[_Waiting], endings: list[_Ending]) -> tuple[list[list[int]], list[_Likeliest]]:
+        """Generated ids of each row, of which what comes after its ending means nothing, and its likeliest first tokens."""
         import torch
         from transformers import LogitsProcessorList, StoppingCriteriaList
 
@@ -204,17 +213,19 @@ class GenerateStepper:
         pad_id = self._model.generation_config.pad_token_id
         rows = [[pad_id] * pad + one.prompt.ids for pad, one in zip(padding, batch, strict=True)]
         mask = [[0] * pad + [1] * (width - pad) for pad in padding]
-        draws = [RowDraw(one.prompt.ids, one.request.sampling, one.request.seed) for one in batch]
+        asked = [(one.prompt.ids, one.request) for one in batch]
+        draws = [RowDraw(ids, request.sampling, request.seed, request.logprobs) for ids, request in asked]
+        draw = BatchDraw(draws, width, device)
         with torch.inference_mode():
             out = self._model.generate(
                 torch.tensor(rows, device=device),
                 attention_mask=torch.tensor(mask, device=device),
                 max_new_tokens=max(one.prompt.max_tokens for one in batch),
                 do_sample=False,  # BatchDraw has drawn already
-                logits_processor=LogitsProcessorList([BatchDraw(draws, width, device)]),
+                logits_processor=LogitsProcessorList([draw]),
                 stopping_criteria=StoppingCriteriaList([self._watch(endings, width)]),
             )
-        return [row[width:] for row in out.tolist()]
+        return [row[width:] for row in out.tolist()], draw.first
 
     def _watch(self, endings: list[_Ending], width: int) -> Callable[..., Any]:
         """A stopping criterion that notes where and why each row ends."""
@@ -240,7 +251,7 @@ class GenerateStepper:
                 return "stop"
         return "length" if len(ids) >= ending.max_tokens else None
 
-    def _completion(self, one: _Waiting, ending: _Ending, ids: list[int]) -> Completion:
+    def _completion(self, one: _Waiting, ending: _Ending, ids: list[int], first: _Likeliest) -> Completion:
         text = self._tokenizer.decode(ids[: ending.length], skip_special_tokens=True)
         places = [place for stop in ending.stop if (place := text.find(stop)) >= 0]
         return Completion(
@@ -248,6 +259,7 @@ class GenerateStepper:
             finish_reason="stop" if places else ending.reason or "length",
             prompt_tokens=len(one.prompt.ids),
             completion_tokens=ending.length,
+            logprobs=likeliest(((self._tokenizer.decode([token]), value) for token, value in first), len(first)),
         )
 
 

@@ -23,6 +23,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
+
 from factory.engines.model_source import (
     ModelSource,
     cpu_dtype,
@@ -32,7 +34,15 @@ from factory.engines.model_source import (
     wait_without_spinning,
 )
 from factory.engines.prompting import PromptRenderer, RenderedPrompt
-from factory.engines.protocol import Capabilities, Completion, Constraint, FinishReason, Request
+from factory.engines.protocol import (
+    Capabilities,
+    Completion,
+    Constraint,
+    FinishReason,
+    Request,
+    TokenLogprob,
+    likeliest,
+)
 from factory.engines.stepping import EngineThread, Outcome
 from factory.errors import EngineError, UserError
 
@@ -113,7 +123,11 @@ class VllmEngine:
             EngineDied: If the engine stopped before the answer was there.
             EngineError: If vLLM refuses the request, e.g. a schema that it cannot enforce.
         """
-        return await self._thread.answer(request)
+        completion = await self._thread.answer(request)
+        if len(completion.logprobs) <= request.logprobs:
+            return completion
+        # vLLM adds the drawn token to the likeliest ones where it is none of them.
+        return msgspec.structs.replace(completion, logprobs=completion.logprobs[: request.logprobs])
 
     async def close(self) -> None:
         """End the thread and free the model."""
@@ -137,7 +151,11 @@ class VllmEngine:
         renderer = PromptRenderer(tokenizer, config.max_model_len, self._chat)
         seed_safe = device != "cpu"
         self._capabilities = Capabilities(
-            seed_safe=seed_safe, structured=True, chat=renderer.chat, context_length=config.max_model_len
+            seed_safe=seed_safe,
+            structured=True,
+            chat=renderer.chat,
+            context_length=config.max_model_len,
+            logprobs=config.max_logprobs if config.max_logprobs >= 0 else config.get_vocab_size(),
         )
         self._description = (
             f"vllm {_version()}: {source.name}, {device} {str(config.dtype).removeprefix('torch.')}, "
@@ -248,6 +266,7 @@ class VllmStepper:
             stop=[*sampling.stop, *prompt.end_texts] or None,
             stop_token_ids=list(prompt.end_ids) or None,
             seed=request.seed if self._seed_safe else None,
+            logprobs=request.logprobs or None,
             structured_outputs=_structured(request.constraint),
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
@@ -275,7 +294,15 @@ def _outcome(output: Any) -> Outcome:
         finish_reason=reason,
         prompt_tokens=len(output.prompt_token_ids),
         completion_tokens=len(answer.token_ids),
+        logprobs=_first_logprobs(answer),
     )
+
+
+def _first_logprobs(answer: Any) -> tuple[TokenLogprob, ...]:
+    if not answer.logprobs:
+        return ()
+    tokens = list(answer.logprobs[0].values())
+    return likeliest(((token.decoded_token or "", float(token.logprob)) for token in tokens), len(tokens))
 
 
 def _set_environment(parallel: bool) -> None:

@@ -15,6 +15,7 @@ from factory.recipe.identity import model_folder
 from factory.recipe.schema import EngineOptions
 from factory.recipe.suggest import did_you_mean
 
+VLLM_LOGPROBS = 20  # `max_logprobs` of vLLM's EngineArgs
 Finding = tuple[tuple[str, ...], str]
 
 _URL = re.compile(r"https?://[^\s/?#]+[^\s?#]*")
@@ -28,6 +29,22 @@ def check_engine(engine: EngineOptions, base: Path) -> list[Finding]:
     if engine.kind == "server" or engine.urls:
         return _server(engine)
     return _local(engine.model, base)
+
+
+def check_logprobs(engine: EngineOptions, wanted: int) -> Finding | None:
+    """What is wrong if a step asks for the log-probabilities of so many tokens."""
+    if engine.kind == "server" or engine.urls:
+        most, option = engine.server_logprobs, "server_logprobs"
+        advice = "set it to what the server gives, or use engine vllm or transformers"
+    elif engine.kind == "vllm" or (engine.kind == "auto" and importlib.util.find_spec("vllm") is not None):
+        most, option = engine.vllm_options.get("max_logprobs", VLLM_LOGPROBS), "vllm_options"
+        advice = f"set vllm_options: {{max_logprobs: {wanted}}}"
+    else:
+        return None
+    if not isinstance(most, int) or most < 0 or wanted <= most:
+        return None
+    found = f"at most {most:,}" if most else "none"
+    return ("engine", option), f"a step needs the log-probabilities of {wanted:,} tokens, this gives {found}: {advice}"
 
 
 def _scripted(engine: EngineOptions, base: Path) -> list[Finding]:

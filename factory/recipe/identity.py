@@ -21,7 +21,7 @@ from factory.resources import expanded
 NEUTRAL_HEAD = {"name", "description", "accept", "budget", "output"}
 NEUTRAL_ENGINE = {
     "kind", "max_in_flight", "max_model_len", "tensor_parallel_size", "gpu_memory_utilization", "urls", "api_key_env",
-    "timeout_s", "max_retries", "server_seeds", "server_structured", "vllm_options", "script",
+    "timeout_s", "max_retries", "server_seeds", "server_structured", "server_logprobs", "vllm_options", "script",
 }  # fmt: skip
 NEUTRAL_STEP = {"accept", "stop", "first", "path"}
 

@@ -17,7 +17,7 @@ from typing import Any
 from factory.errors import FactoryError, OptionError, Problem, RecipeError, UserError
 from factory.prompts import Prompt
 from factory.recipe import strict_yaml
-from factory.recipe.engine_check import check_engine
+from factory.recipe.engine_check import check_engine, check_logprobs
 from factory.recipe.override import Override, override
 from factory.recipe.pieces import Piece, pieces
 from factory.recipe.schema import Head, StepOptions
@@ -160,6 +160,8 @@ def load_recipe(
         asks = any(step is None or step.piece.kind == "method" for step in steps)
         for place, message in check_engine(head.engine, base) if head is not None and asks else ():
             loading.report(place, message)
+        if head is not None and (finding := check_logprobs(head.engine, _logprobs(steps))) is not None:
+            loading.report(*finding)
     if loading.problems or head is None:
         raise RecipeError(loading.problems)
     return Recipe(head, tuple(step for step in steps if step is not None), base, file, text)
@@ -186,6 +188,12 @@ def _read(path: Path) -> str:
         raise UserError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8.") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}.") from error
+
+
+def _logprobs(steps: list[Step | None]) -> int:
+    """Most log-probabilities that a request of these steps asks for."""
+    hooks = [(getattr(step.module, "logprobs", None), step.options) for step in steps if step is not None]
+    return max((int(hook(options)) for hook, options in hooks if hook is not None), default=0)
 
 
 def _steps(loading: _Loading, data: dict[str, Any], head: Head | None) -> list[Step | None]:

@@ -10,7 +10,8 @@ a package), or an entry point of another distribution in the group `factory.piec
   the options name; `prompts(options, base) -> list[Prompt]`; `files(options, base) -> list[Path]`, whose
   content decides what is emitted; `columns(options, base, incoming) -> set[str] | None`, the columns that it
   gives; `remarks(options, base) -> list[str]`, what is right but worth knowing; `expects(options) -> Expected`, what
-  planning counts for a record that cannot be known yet;
+  planning counts for a record that cannot be known yet; `logprobs(options) -> int`, how many log-probabilities its
+  requests ask for at most, so that an engine that cannot give them is refused by `factory check`;
 * for a filter that needs nothing but the rows, `sift(options, base) -> Sift`, which makes it usable as a flag of
   `factory filter` too (see `factory.context.sifting`);
 * optionally `NEUTRAL`, names of options that leave the content of every request and record as it is; `JUDGES`,

@@ -61,6 +61,7 @@ class EngineOptions(Strict):
     max_retries: Annotated[int, Field(ge=0)] = 6
     server_seeds: bool = True
     server_structured: Literal["openai", "vllm", "none"] = "openai"
+    server_logprobs: Annotated[int, Field(ge=0, le=10**6)] = 20
     script: str | None = None
     vllm_options: dict[str, Any] = {}
 

@@ -123,3 +123,19 @@ def test_a_users_turn_is_gone_on_with_and_ends_where_the_user_ends(engine: Trans
     )
     assert any(answer.finish_reason == "stop" for answer in answers)
     assert not [answer.text for answer in answers if "<|" in answer.text]
+
+
+def test_log_probabilities_come_for_the_rows_of_a_batch_that_ask(engine: TransformersEngine) -> None:
+    requests = [
+        Request(text="The capital of France is", sampling=Sampling(max_tokens=2, temperature=0), logprobs=4),
+        chat("Write a story about a boat."),
+        Request(text="1, 2, 3, 4,", sampling=Sampling(max_tokens=1, temperature=3.0, top_k=1), seed=1, logprobs=30),
+    ]
+    paris, none, digits = ask_all(engine, *requests)
+    assert engine.capabilities.logprobs == 49152
+    assert (len(paris.logprobs), len(none.logprobs), len(digits.logprobs)) == (4, 0, 30)
+    assert paris.logprobs[0].text == " Paris"
+    assert [token.logprob for token in paris.logprobs] == sorted(
+        (token.logprob for token in paris.logprobs), reverse=True
+    )
+    assert all(token.logprob < 0 for token in digits.logprobs)

@@ -249,3 +249,25 @@ def test_a_users_turn_is_gone_on_with_and_ends_where_the_user_ends(engine: VllmE
     assert len(ended) >= 2
     assert len(set(ended)) >= 2
     assert not [text for text in ended if "<|" in text or "assistant\n" in text]
+
+
+def test_log_probabilities_of_the_first_token_are_those_of_transformers(
+    engine: VllmEngine, reference: tuple[Any, Any]
+) -> None:
+    model, tokenizer = reference
+    assert engine.capabilities.logprobs == 20
+    texts = ["The capital of France is", "Once upon a", "How hard is it to add 2 and 3, from 1 to 6? Score:\n"]
+    # A hot and truncated draw, so that the drawn token is not always among the likeliest; neither changes them.
+    sampling = Sampling(max_tokens=2, temperature=2.0, top_k=2, repetition_penalty=1.5)
+    answers = ask_all(engine, *[Request(text=text, sampling=sampling, logprobs=20) for text in texts])
+    single = ask_all(engine, *[Request(text=text, sampling=Sampling(max_tokens=1), logprobs=1) for text in texts])
+    for text, answer, alone in zip(texts, answers, single, strict=True):
+        ids = tokenizer(text, return_tensors="pt")["input_ids"]
+        expected = model(ids).logits[0, -1].log_softmax(-1).topk(20)
+        assert [token.logprob for token in answer.logprobs] == pytest.approx(expected.values.tolist(), abs=0.05)
+        assert answer.logprobs[0].text == tokenizer.decode(expected.indices[:1])
+        assert {token.text for token in answer.logprobs[:10]} <= {
+            tokenizer.decode([token]) for token in expected.indices
+        }
+        assert [token.text for token in alone.logprobs] == [answer.logprobs[0].text]
+    assert ask_all(engine, ask("Name a river."))[0].logprobs == ()

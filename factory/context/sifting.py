@@ -23,7 +23,10 @@ Row = dict[str, Any]
 
 
 class Sift(Protocol):
-    """What one filter decides of rows, in order; it may remember those before."""
+    """What one filter decides of rows, in order; it may remember those before.
+
+    One that does not has an attribute `remembers` that is False.
+    """
 
     def judge(self, rows: Sequence[Row]) -> list[Verdict | None]:
         """A verdict for each row that is turned away, None for each that stays: [rows]."""
@@ -34,6 +37,8 @@ class Sift(Protocol):
 
 class Alone:
     """A filter that judges each row by itself and remembers nothing."""
+
+    remembers = False
 
     def __init__(self, judged: Callable[[Row], Verdict | None]) -> None:
         """Keep what judges one row."""

@@ -67,7 +67,7 @@ class ArrowChunk:
 
     def as_json(self, indices: Sequence[int]) -> list[bytes]:
         """The rows; what JSON has no form for is text, and bytes are base64."""
-        some = self.batch.take(pa.array(indices, type=pa.int64()))
+        some = taken(self.batch, indices)
         columns = [[_spelt(value) for value in _values(some.column(name))] for name in some.schema.names]
         rows = (dict(zip(some.schema.names, values, strict=True)) for values in zip(*columns, strict=True))
         return [to_json(storable(row)).encode("utf-8") for row in rows]
@@ -201,3 +201,16 @@ def saved_files(folder: Path) -> list[Path]:
         return [folder / str(entry["filename"]) for entry in index["_data_files"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SourceError(f"{folder / INDEX}: not the index of a saved dataset ({error!r}).") from error
+
+
+def taken(batch: pa.RecordBatch, indices: Sequence[int]) -> pa.RecordBatch:
+    """Rows of a batch, in order; also of types that Arrow cannot pick from (views of strings)."""
+    columns = [_picked(column, indices) for column in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
+
+
+def _picked(column: pa.Array, indices: Sequence[int]) -> pa.Array:
+    try:
+        return column.take(pa.array(indices, type=pa.int64()))
+    except pa.ArrowNotImplementedError:
+        return pa.concat_arrays([column.slice(index, 1) for index in indices] or [column.slice(0, 0)])

@@ -136,6 +136,13 @@ def _in_folder(path: Path) -> list[Path]:
 
         return saved_files(path)
     inner = path / "data" if (path / "data").is_dir() else path
+    if (
+        inner == path
+        and (nested := next((one for one in sorted(path.iterdir()) if _holds_rows(one)), None)) is not None
+    ):
+        raise SourceError(
+            f"{nested}: a folder within the folder, which would not be read; name the folders one by one."
+        )
     there = sorted(file for file in inner.iterdir() if file.is_file() and not file.name.startswith("."))
     if (packed := next((file for file in there if file.suffix.lower() in COMPRESSED), None)) is not None:
         raise SourceError(f"{packed}: compressed; unpack the files of {inner} first.")
@@ -145,6 +152,12 @@ def _in_folder(path: Path) -> list[Path]:
     if len(splits := {match[1] for file in found if (match := _SHARD.match(file.name))}) > 1:
         raise SourceError(f"{path}: holds several splits ({', '.join(sorted(splits))}); name the files of one of them.")
     return found
+
+
+def _holds_rows(path: Path) -> bool:
+    """Whether this is a folder with files of rows in it."""
+    hidden = path.name.startswith(".") or path.name.endswith(".partial")
+    return not hidden and path.is_dir() and any(file.suffix.lower() in KINDS for file in path.iterdir())
 
 
 def _check_alike(files: list[Path], kind: str) -> None:

@@ -75,6 +75,11 @@ class Chain:
         """Names of the filters in order."""
         return [link.step.name for link in self.links]
 
+    @property
+    def compared(self) -> dict[str, str]:
+        """Column that each filter looks at, where it looks at one."""
+        return {link.step.name: link.field for link in self.links if link.field is not None}
+
     def settings(self) -> list[dict[str, Any]]:
         """All options of all filters, with a hash of each file that they name."""
         return [

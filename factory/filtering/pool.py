@@ -7,7 +7,7 @@ from pathlib import Path
 
 from factory.datasets_io.chunks import Broken, text_of
 from factory.datasets_io.inputs import find_input
-from factory.errors import OptionError, SourceError
+from factory.errors import OptionError, SourceError, UserError
 from factory.filtering.chain import Chain
 from factory.recipe.columns import require
 
@@ -19,8 +19,14 @@ def add_pool(chain: Chain, pools: Sequence[Path]) -> list[str]:
         A warning for each pool with rows that have no text to compare.
 
     Raises:
+        UserError: If no filter remembers rows.
         SourceError: If a pool cannot be read, or lacks a column that is compared.
     """
+    if pools and not any(getattr(link.sift, "remembers", True) for link in chain.links):
+        raise UserError(
+            f"--against: no filter that is given compares rows with each other ({', '.join(chain.names)}); add one such "
+            "as --rouge-l 0.7, or leave it out."
+        )
     found = (_add(chain, pool) for pool in pools)
     return [warning for warning in found if warning is not None]
 

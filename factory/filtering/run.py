@@ -8,12 +8,10 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
+from dataclasses import field as with_default
 from itertools import chain as chained
 from pathlib import Path
 from typing import Any, Literal
@@ -29,11 +27,13 @@ from factory.filtering.meter import Meter
 from factory.filtering.pool import add_pool
 from factory.filtering.session import FIRST_ROWS, NothingUsable, Session, nothing_usable
 from factory.filtering.steps import Asked, Step, read_steps
+from factory.filtering.stopping import Stop, interruptible
 from factory.filtering.target import MANIFEST, Target, find_target
 from factory.filtering.workdir import State, WorkDir, differences, sync_file
 from factory.manifest import file_hash
 
 EXIT_DONE, EXIT_INTERRUPTED = 0, 130
+ASKED = "asked"  # filters as they were asked for: told apart before the columns are known
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class FilterResult:
         seconds: Time that this session took.
         resumed: Rows that an earlier session had judged.
         warnings: What is worth a second look.
+        compared: Column that each filter looked at, where it looks at one.
     """
 
     status: Literal["complete", "interrupted"]
@@ -61,6 +62,7 @@ class FilterResult:
     seconds: float
     resumed: int = 0
     warnings: tuple[str, ...] = ()
+    compared: Mapping[str, str] = with_default(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -90,7 +92,7 @@ def filter(
     inputs: str | Path | Sequence[str | Path],
     out: str | Path,
     *,
-    filters: Sequence[str | Mapping[str, Any] | Asked],
+    filters: str | Mapping[str, Any] | Asked | Sequence[str | Mapping[str, Any] | Asked],
     field: str | None = None,
     against: Sequence[str | Path] = (),
     tokenizer: str | None = None,
@@ -118,6 +120,7 @@ def filter(
         DiskError: If the result cannot be written.
     """
     names = [inputs] if isinstance(inputs, str | Path) else list(inputs)
+    filters = [filters] if isinstance(filters, str | Mapping | Asked) else filters
     steps = read_steps(filters, field=field, tokenizer=tokenizer)
     target = find_target(out)
     source = find_input([str(name) for name in names])
@@ -126,18 +129,18 @@ def filter(
     with WorkDir(target.partial).locked() as work:
         if restart:
             work.clear()
-        with _terminable():
-            return _filtered(command, work)
+        with interruptible() as stop:
+            return _filtered(command, work, stop)
 
 
-def _filtered(command: _Command, work: WorkDir) -> FilterResult:
+def _filtered(command: _Command, work: WorkDir, stop: Stop) -> FilterResult:
     began, target, before = time.monotonic(), command.target, work.state()
     moving = before is not None and before.phase == "moving"
     target.check(command.source, command.pools, overwrite=command.overwrite, moving=moving)
     try:
         if before is not None and moving:
             return _moved(command, work, before, began)
-        return _judged(command, work, before, began)
+        return _judged(command, work, before, began, stop)
     except NothingUsable:
         work.clear()
         raise
@@ -157,7 +160,7 @@ def _moved(command: _Command, work: WorkDir, state: State, began: float) -> Filt
     return _result(command.target, state, began, state.rows, ())
 
 
-def _judged(command: _Command, work: WorkDir, before: State | None, began: float) -> FilterResult:
+def _judged(command: _Command, work: WorkDir, before: State | None, began: float, stop: Stop) -> FilterResult:
     first, chunks = _beginning(command.source)
     chain = Chain(command.steps, _columns(first, command.source))
     settings = {**_settings(command), "filters": chain.settings()}
@@ -169,7 +172,7 @@ def _judged(command: _Command, work: WorkDir, before: State | None, began: float
         if session.resumed:
             meter.say(f"going on after row {session.resumed:,}")
         try:
-            session.run(chunks, meter, strict=command.strict)
+            session.run(chunks, meter, stop, strict=command.strict)
             session.check()
             return _finished(command, work, session, began, [*warnings, *chain.warnings()])
         finally:
@@ -191,14 +194,25 @@ def _finished(
     work.remove()
     if state is None:
         raise RunDirError(f"{work.path}: its state was removed meanwhile; look at {target.out} before you use it.")
-    return _result(target, state, began, session.resumed, warnings)
+    if not session.kept:
+        warnings = [*warnings, "no row is left."]
+    return _result(target, state, began, session.resumed, warnings, session.chain.compared)
 
 
-def _result(target: Target, state: State, began: float, resumed: int, warnings: Sequence[str]) -> FilterResult:
+def _result(
+    target: Target,
+    state: State,
+    began: float,
+    resumed: int,
+    warnings: Sequence[str],
+    compared: Mapping[str, str] | None = None,
+) -> FilterResult:
     kept = state.rows - sum(state.rejected.values())
     seconds = time.monotonic() - began
     places = target.out, target.rejected
-    return FilterResult("complete", state.rows, kept, state.rejected, *places, seconds, resumed, tuple(warnings))
+    return FilterResult(
+        "complete", state.rows, kept, state.rejected, *places, seconds, resumed, tuple(warnings), compared or {}
+    )
 
 
 def _settings(command: _Command) -> dict[str, Any]:
@@ -207,11 +221,13 @@ def _settings(command: _Command) -> dict[str, Any]:
         "version": __version__,
         "inputs": [str(file) for file in command.source.files],
         "against": {str(pool): file_hash(pool) for pool in command.pools},
+        ASKED: [{step.name: step.options.model_dump(mode="json", by_alias=True)} for step in command.steps],
     }
 
 
 def _check_same(state: State, settings: dict[str, Any], work: WorkDir) -> None:
-    if lines := differences(state.settings, settings):
+    lines = differences(state.settings, settings)
+    if lines := [line for line in lines if not line.startswith(ASKED)] or lines:
         changed = "\n".join(f"  {line}" for line in lines)
         raise RunDirError(
             f"{work.path}: holds an unfinished result of another command. It differs in:\n{changed}\n"
@@ -243,16 +259,3 @@ def _columns(first: Sequence[Chunk], source: Input) -> list[str]:
     row = first[0].rows(None)[0]
     broken = row if isinstance(row, Broken) else Broken("", "a row without columns")
     raise nothing_usable(first[0].place(0), broken, sum(map(len, first)))
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM interrupt as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -21,6 +21,7 @@ from factory.errors import RunDirError, SourceError
 from factory.filtering.chain import Chain, Judged
 from factory.filtering.kept import JSON_FORMS, filed, spool_kept, spool_paths, spooled_as
 from factory.filtering.meter import Meter
+from factory.filtering.stopping import Stop
 from factory.filtering.target import Target
 from factory.filtering.workdir import FORMAT, Spool, State, WorkDir
 from factory.manifest import file_hash
@@ -30,7 +31,6 @@ COMMIT_EVERY_S = 5.0
 FIRST_ROWS = 100  # if none of them is usable, nothing is
 INPUT = "input"
 KEPT, UNUSABLE, FIRST_FILTER = 0, 1, 2
-MOST_FILTERS = 250
 OUTCOMES = "outcomes"
 
 
@@ -74,7 +74,7 @@ class Session:
         for spool in self.spools.values():
             spool.close()
 
-    def run(self, chunks: Iterable[Chunk], meter: Meter, *, strict: bool) -> None:
+    def run(self, chunks: Iterable[Chunk], meter: Meter, stop: Stop, *, strict: bool) -> None:
         """Judge everything that has not been judged yet.
 
         Raises:
@@ -84,10 +84,11 @@ class Session:
         self._strict = strict
         try:
             for chunk in chunks:
-                self._take(chunk)
+                with stop.held():
+                    self._take(chunk)
                 doing = "reading again what was judged before" if self.rows < self.resumed else ""
                 meter.update(chunk.position, self.rows, self.kept, doing)
-        except SourceError:
+        except (SourceError, KeyboardInterrupt):
             if self.rows > self.resumed:
                 self.commit()
             raise

@@ -20,6 +20,7 @@ from factory.recipe.suggest import did_you_mean
 from factory.recipe.validate import validate
 
 FIELD, TOKENIZER = "field", "tokenizer"
+MOST_FILTERS = 250  # what came of a row is one byte
 UNKNOWN_YET = "?"  # stands for the compared column until the rows have been looked at
 
 
@@ -82,6 +83,8 @@ def read_steps(
             "no filter is given: expected at least one such as --rouge-l 0.7 or --filter 'NAME: {option: value}'; "
             f"there are {', '.join(sifting())}."
         )
+    if len(wanted) > MOST_FILTERS:
+        raise UserError(f"{len(wanted)} filters are given; expected at most {MOST_FILTERS}.")
     problems: list[Problem] = []
     defaults = {name: value for name, value in ((FIELD, field), (TOKENIZER, tokenizer)) if value is not None}
     steps = [step for item in wanted if (step := _step(item, defaults, problems)) is not None]

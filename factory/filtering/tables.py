@@ -11,7 +11,7 @@ from typing import Any, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from factory.datasets_io.arrow_chunks import ArrowChunk, as_stream
+from factory.datasets_io.arrow_chunks import ArrowChunk, as_stream, taken
 from factory.datasets_io.chunks import Chunk
 from factory.datasets_io.parquet import GROUP_ROWS, Columns
 from factory.filtering.lines import fields_in, filed_in
@@ -36,7 +36,7 @@ FILED = pa.schema(
 def framed(chunk: Chunk, kept: Sequence[int]) -> bytes:
     """Kept rows of a chunk as an Arrow stream with its length in front."""
     batch = cast(ArrowChunk, chunk).batch
-    stream = as_stream(batch if len(kept) == batch.num_rows else batch.take(pa.array(kept, type=pa.int64())))
+    stream = as_stream(batch if len(kept) == batch.num_rows else taken(batch, kept))
     return _LENGTH.pack(len(stream)) + stream
 
 
@@ -52,10 +52,10 @@ def write_tables(way: str, spool: Path, paths: Sequence[Path], rows_each: int | 
         room = rows_each
         with pq.ParquetWriter(path, schema, compression="zstd") as writer:
             while room != 0 and (table := rest if rest is not None else next(groups, None)) is not None:
-                taken = table.num_rows if room is None else min(room, table.num_rows)
-                rest = table.slice(taken) if taken < table.num_rows else None
-                writer.write_table(table.slice(0, taken), row_group_size=max(1, taken))
-                room = None if room is None else room - taken
+                count = table.num_rows if room is None else min(room, table.num_rows)
+                rest = table.slice(count) if count < table.num_rows else None
+                writer.write_table(table.slice(0, count), row_group_size=max(1, count))
+                room = None if room is None else room - count
 
 
 def _source(way: str, spool: Path) -> tuple[pa.Schema, Iterator[pa.Table]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,6 +118,11 @@ def find_target(out: str | Path) -> Target:
     suffix = path.suffix.lower()
     if str(out) == "-" or suffix in NO_FOLDERS or not path.name or path.name == "..":
         raise UserError(f"{out}: expected a name that ends in .jsonl, .csv, .tsv or .parquet, or the name of a folder.")
+    if re.fullmatch(r"[\d.,]+%?", str(out)):
+        raise UserError(
+            f"{out}: was taken for OUT, and looks like a threshold; flags such as --exact and --quality take none. "
+            f"For a folder of that name write ./{out}."
+        )
     return Target(Path(os.path.normpath(path)), FILES.get(suffix, "folder"))
 
 

@@ -24,6 +24,7 @@ from factory.errors import DiskError, RunDirError
 
 FORMAT = 1
 LOCK, STATE = ".lock", "state.json"
+OWN = (LOCK, STATE, f"{STATE}.new", "outcomes", "kept", "rejected.jsonl", "old")
 
 
 class State(msgspec.Struct, frozen=True):
@@ -114,12 +115,28 @@ class WorkDir:
             RunDirError: If another process holds it.
             DiskError: If it cannot be written.
         """
+        self._check_ours()
         with self._lock():
             try:
                 yield self
             finally:
                 if self.path.exists() and not (self.path / STATE).exists():
                     self.remove()
+
+    def _check_ours(self) -> None:
+        """Make sure that the folder is not somebody else's: what lies in it is deleted in the end."""
+        if not self.path.is_dir() and not self.path.is_symlink():
+            return
+        strange = (
+            "a link"
+            if self.path.is_symlink()
+            else next((f"'{path.name}'" for path in sorted(self.path.iterdir()) if not _is_own(path.name)), None)
+        )
+        if strange is not None:
+            raise RunDirError(
+                f"{self.path}: would be the working folder, and is or holds something of yours ({strange}); move it, or "
+                "choose another OUT."
+            )
 
     def _lock(self) -> FileIO:
         while True:
@@ -193,6 +210,10 @@ class WorkDir:
 
     def _content(self) -> list[Path]:
         return [path for path in self.path.iterdir() if path.name != LOCK]
+
+
+def _is_own(name: str) -> bool:
+    return name in OWN or name.startswith("new-")
 
 
 def _is(path: Path, handle: FileIO) -> bool:

@@ -105,6 +105,8 @@ async def run(records: AsyncIterator[Record], ctx: Context, options: Options) ->
 class _Decontaminate:
     """The n-grams of the benchmarks."""
 
+    remembers = False
+
     def __init__(self, options: Options, base: Path) -> None:
         self._options = options
         self._columns = listed(options.field)

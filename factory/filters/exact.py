@@ -3,8 +3,7 @@
     {"instruction": "Name three rivers."}     kept
     {"instruction": "name three  rivers."}    kept; with `normalize: whitespace+case` rejected: duplicate
 
-The text itself is not kept: the evidence is the number of the first row, counted from 1 among those that this step
-has judged, and the text as it was compared, which both have. Several columns are compared together. A value that
+The first text itself is not kept: the evidence is the text as it was compared, which both have. Several columns are compared together. A value that
 is no text (a number, a list) is compared as JSON writes it. A row without any text in the columns is kept: there is
 nothing to compare.
 """
@@ -85,7 +84,7 @@ class _Exact:
         if first is None:
             return None
         text = " | ".join(normalized(part, self._options.normalize) for part in parts)
-        evidence = f"row {first + 1}: {text[:SHOWN_CHARS]}{'…' if len(text) > SHOWN_CHARS else ''}"
+        evidence = f"{text[:SHOWN_CHARS]}{'…' if len(text) > SHOWN_CHARS else ''}"
         return Verdict(keep=False, rule="exact", reason="duplicate", evidence=evidence)
 
 

@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from factory.errors import UserError
 from factory.novelty.encoding import Ints
-from factory.novelty.rouge_l import Backend, Decisions, RougeLPool
+from factory.novelty.rouge_l import Backend, Decisions, RougeLPool, checked
 from factory.novelty.tokenizers import Tokenizer
 
 BLOCK: Final = 16_384
@@ -105,11 +105,13 @@ class ShardedNoveltyFilter:
 
     def extend(self, texts: Sequence[str]) -> None:
         """Take texts in, in order, without comparing them."""
+        texts = checked(texts)
         for first in range(0, len(texts), self._block):
             self._deal(texts[first : first + self._block])
 
     def add_batch(self, texts: Sequence[str]) -> Decisions:
         """Decide texts in order; those kept join the pool."""
+        texts = checked(texts)
         parts = [self._decide(texts[first : first + self._block]) for first in range(0, len(texts), self._block)]
         if not parts:
             return Decisions(np.zeros(0, bool), np.zeros(0, np.int64), np.zeros(0))

@@ -538,8 +538,9 @@ def greedy(ids, starts, lengths, marks, threshold, words, best, nearest, kept, n
         if tokens > 0:
             _toggle(marks[starts[text] : starts[text] + tokens], words, bits, 0)
             far = longest
-            if threshold > 0:
-                far = min(longest, max(tokens, np.int64(tokens * (2 - threshold) / threshold) + 1))
+            reach = tokens * (2 - threshold)  # over the threshold, which may be too small to divide by
+            if reach < longest * threshold:
+                far = max(tokens, np.int64(reach / threshold) + 1)
             limit = _widest_distance(tokens, shortest, far, threshold)
             if limit >= 0:
                 count = _scan(rows, 0, words, holds, text, bits, 0, np.uint64(limit), sums, hits, gaps)
@@ -565,19 +566,20 @@ def _span(lengths):
 @njit(nogil=True, cache=True)
 def _compare(count, text, ids, starts, lengths, best, nearest, kept, numbers, scratch):
     """Measure a text of a block against those places of it in `scratch.hits` that were kept."""
+    hits, gaps = scratch.hits, scratch.gaps
     held = ids[starts[text] : starts[text] + lengths[text]]
     distinct = -1
     for index in range(count):
-        place = scratch.hits[index]
-        most = (lengths[text] + lengths[place] - scratch.gaps[index]) >> 1
-        if not kept[place] or not _hopeful(
-            min(most, min(lengths[text], lengths[place])), lengths[text], lengths[place], best[text], nearest[text] >= 0
-        ):
+        place = hits[index]
+        if not kept[place] or lengths[place] == 0:
+            continue
+        most = min((lengths[text] + lengths[place] - gaps[index]) >> 1, min(lengths[text], lengths[place]))
+        if not _hopeful(most, lengths[text], lengths[place], best[text], nearest[text] >= 0):
             continue
         if distinct < 0:
             distinct = _hold(held, scratch)
         other = ids[starts[place] : starts[place] + lengths[place]]
-        score = _measured(other, scratch.gaps[index], lengths[text], best[text], nearest[text] >= 0, scratch)
+        score = _measured(other, gaps[index], lengths[text], best[text], nearest[text] >= 0, scratch)
         _improve(score, numbers[place], text, best, nearest)
     if distinct >= 0:
         _release(held, distinct, scratch)

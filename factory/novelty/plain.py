@@ -61,17 +61,15 @@ class Plain:
     ) -> None:
         """Decide texts first..last of a batch in order, each against those of them kept before it; see `greedy`."""
         lengths = encoded.lengths[first:last]
-        earlier = _block_pairs(encoded, first, lengths, threshold)
+        block = _Block(encoded, first, lengths, threshold)
         numbers: list[int] = []
         for text in range(last - first):
             at, tokens = first + text, int(lengths[text])
             if tokens:
                 mine = None
-                for place, gap in zip(*earlier[text], strict=True):
-                    if kept[first + place]:
-                        mine = mine or _Held(_ids(encoded, at))
-                        other = _ids(encoded, first + place)
-                        mine.compare(other, gap, numbers[place], at, best, nearest)
+                for place, gap in block.near(text, kept[first : first + text]):
+                    mine = mine or _Held(_ids(encoded, at))
+                    mine.compare(_ids(encoded, first + place), gap, numbers[place], at, best, nearest)
                 kept[at] = nearest[at] < 0
             numbers.append(number)
             number += int(kept[at])
@@ -194,22 +192,23 @@ def _verify(close: _Close, encoded: Encoded, pages: Pages, best: _Floats, neares
         held.compare(pages.tokens(number), gap, number, at, best, nearest)
 
 
-def _block_pairs(encoded: Encoded, first: int, lengths: Ints, threshold: float) -> list[tuple[list[int], list[int]]]:
-    """For each text of a block the earlier ones that may be above the threshold with it, and their distances."""
-    some = np.flatnonzero(lengths)
-    pairs: list[tuple[list[int], list[int]]] = [([], []) for _ in lengths]
-    if not len(some):
-        return pairs
-    words = min(width(int(lengths.max())), 32)
-    bits = np.zeros((len(lengths), words), np.uint64)
-    bits[some] = encoded.bitmaps(first + some, words)
-    columns = np.ascontiguousarray(bits.T)
-    limits = _most_apart(lengths, threshold)
-    for text in some.tolist():
-        gaps = _gaps(bits[text : text + 1], columns[:, :text])[0]
-        near = np.flatnonzero((gaps <= limits[text]) & (lengths[:text] > 0))
-        pairs[text] = (near.tolist(), gaps[near].tolist())
-    return pairs
+class _Block:
+    """The bitmaps of a block at one width, and how far apart its texts may be."""
+
+    def __init__(self, encoded: Encoded, first: int, lengths: Ints, threshold: float) -> None:
+        some = np.flatnonzero(lengths)
+        words = min(width(int(lengths.max())), 32)
+        self._bits = np.zeros((len(lengths), words), np.uint64)
+        self._bits[some] = encoded.bitmaps(first + some, words)
+        self._columns = np.ascontiguousarray(self._bits.T)
+        self._limits = _most_apart(lengths, threshold)
+        self._worded = lengths > 0
+
+    def near(self, text: int, kept: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+        """Earlier texts, of those kept, that may be above the threshold with it, and their distances."""
+        gaps = _gaps(self._bits[text : text + 1], self._columns[:, :text])[0]
+        places = np.flatnonzero((gaps <= self._limits[text]) & kept[:text] & self._worded[:text])
+        return list(zip(places.tolist(), gaps[places].tolist(), strict=True))
 
 
 def _most_apart(lengths: Ints, threshold: float) -> list[int]:

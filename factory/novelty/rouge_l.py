@@ -20,9 +20,10 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 import msgspec
 import numpy as np
@@ -86,7 +87,10 @@ def rouge_l(left: Sequence[str], right: Sequence[str]) -> float:
 
 
 class RougeLPool:
-    """Texts that new ones are compared with; it only grows. The caller decides what joins it."""
+    """Texts that new ones are compared with; it only grows. The caller decides what joins it.
+
+    Threads may share one: they take turns.
+    """
 
     def __init__(
         self,
@@ -107,6 +111,9 @@ class RougeLPool:
         Raises:
             UserError: If numba is asked for and not installed.
         """
+        if tokenizer not in get_args(Tokenizer):
+            known = ", ".join(get_args(Tokenizer))
+            raise UserError(f"novelty pool: no tokenizer is called '{tokenizer}'; expected one of {known}.")
         self.tokenizer: Tokenizer = tokenizer
         self._threads = threads or _processors()
         chosen = os.environ.get(BACKEND_VARIABLE, "auto") if backend == "auto" else backend
@@ -115,6 +122,7 @@ class RougeLPool:
         self._compared = 0
         self._vocabulary = self._backend.vocabulary(tokenizer)
         self._pages = Pages()
+        self.lock = threading.RLock()
         self._texts: list[str] | None = [] if keep_texts else None
         self._wordless: dict[str, int] = {}
 
@@ -146,9 +154,11 @@ class RougeLPool:
 
     def extend(self, texts: Sequence[str]) -> None:
         """Take texts in, in order, without comparing them."""
-        for first in range(0, len(texts), CHUNK):
-            chunk = texts[first : first + CHUNK]
-            self.append(chunk, self.encode(chunk), np.arange(len(chunk)))
+        texts = checked(texts)
+        with self.lock:
+            for first in range(0, len(texts), CHUNK):
+                chunk = texts[first : first + CHUNK]
+                self.append(chunk, self.encode(chunk), np.arange(len(chunk)))
 
     def nearest(self, text: str) -> Neighbour | None:
         """The text of the pool with the greatest ROUGE-L to this one, the first of them if several tie.
@@ -157,6 +167,10 @@ class RougeLPool:
             The neighbour, with score 0.0 and index 0 if nothing in the pool shares a token with the text;
             None if the pool is empty.
         """
+        with self.lock:
+            return self._nearest(text)
+
+    def _nearest(self, text: str) -> Neighbour | None:
         if not len(self):
             return None
         self._expect(len(self))
@@ -359,7 +373,8 @@ class NoveltyFilter:
         Raises:
             UserError: If the file cannot be written.
         """
-        settings, arrays = self.pool.state()
+        with self.pool.lock:
+            settings, arrays = self.pool.state()
         settings |= {"threshold": self.threshold, "seen": self.seen, "without_tokens": self.without_tokens}
         write(Path(path), settings, arrays)
 
@@ -381,8 +396,10 @@ class NoveltyFilter:
 
         How texts are split into batches changes nothing but the speed.
         """
-        self.pool.expect(len(texts))
-        parts = [self._chunk(texts[first : first + CHUNK]) for first in range(0, len(texts), CHUNK)]
+        texts = checked(texts)
+        with self.pool.lock:
+            self.pool.expect(len(texts))
+            parts = [self._chunk(texts[first : first + CHUNK]) for first in range(0, len(texts), CHUNK)]
         if not parts:
             return Decisions(np.zeros(0, bool), np.zeros(0, np.int64), np.zeros(0))
         return Decisions(*(np.concatenate(column) for column in zip(*parts, strict=True)))
@@ -417,6 +434,21 @@ class NoveltyFilter:
         )
         counted = f"{self.without_tokens:,} of {self.seen:,} texts ({share:.0%}) have no tokens"
         return f"{counted} and count as new unless they repeat exactly{hint}"
+
+
+def checked(texts: Sequence[str]) -> Sequence[str]:
+    """The texts, once it is sure that they are some.
+
+    Raises:
+        UserError: If this is one text, or something among them is none.
+    """
+    if isinstance(texts, str):
+        raise UserError("novelty filter: expected a list of texts, found one text; write [text].")
+    texts = texts if isinstance(texts, list | tuple) else list(texts)  # rows of a table may count otherwise
+    strange = next((place for place, text in enumerate(texts) if not isinstance(text, str)), None)
+    if strange is not None:
+        raise UserError(f"novelty filter: expected texts, found {type(texts[strange]).__name__} at place {strange}.")
+    return texts
 
 
 def _processors() -> int:

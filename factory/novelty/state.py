@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,6 +53,8 @@ def write(path: Path, settings: dict[str, Any], arrays: dict[str, npt.NDArray[An
         UserError: If the disk is full or the folder cannot be written.
     """
     described = np.frombuffer(json.dumps({**settings, "version": VERSION}).encode(), np.uint8)
+    if not path.name:
+        raise UserError(f"'{path}': expected the name of a file to save to.")
     beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with beside.open("wb") as file:
@@ -62,7 +65,8 @@ def write(path: Path, settings: dict[str, Any], arrays: dict[str, npt.NDArray[An
             os.fsync(file.fileno())
         beside.replace(path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
         raise UserError(f"{path}: the filter's state cannot be written: {error.strerror or error}.") from error
 
 

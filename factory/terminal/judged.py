@@ -60,4 +60,6 @@ def filtered_text(result: FilterResult) -> str:
     went_on = f", going on after row {result.resumed:,}" if result.resumed else ""
     speed = f"{result.seconds:,.1f} s{went_on}, {result.rows_per_s:,.0f} rows/s"
     places = f"{result.kept:,} rows in {result.out}\n{result.read - result.kept:,} rejected in {result.rejected_path}"
-    return "\n\n".join([table(("rows", "by", "count"), rows), speed, places])
+    compared = ", ".join(f"{name}: {column}" for name, column in result.compared.items())
+    parts = [table(("rows", "by", "count"), rows), *([fill(f"column that was judged: {compared}")] if compared else [])]
+    return "\n\n".join([*parts, speed, places])

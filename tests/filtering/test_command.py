@@ -29,7 +29,7 @@ def test_the_summary_says_what_was_read_kept_and_rejected(factory: Command) -> N
     write(Path("in.jsonl"), rows(40))
     done = factory("filter", "in.jsonl", "out.jsonl", "--rouge-l", "0.7")
     assert (done.code, done.err) == (0, "")
-    table, speed, places = done.out.split("\n\n")
+    table, judged, speed, places = done.out.split("\n\n")
     assert [line.split() for line in table.splitlines()] == [
         ["rows", "by", "count"],
         ["--------", "--------------------", "-----"],
@@ -37,6 +37,7 @@ def test_the_summary_says_what_was_read_kept_and_rejected(factory: Command) -> N
         ["kept", "30"],
         ["rejected", "rouge_l:", "too_similar", "10"],
     ]
+    assert judged == "column that was judged: rouge_l: instruction"
     assert speed.endswith(" rows/s")
     assert places == "30 rows in out.jsonl\n10 rejected in out.rejected.jsonl\n"
     again = factory("filter", "in.jsonl", "out.jsonl", "--rouge-l", "0.7")

@@ -9,6 +9,7 @@ import json
 import math
 import random
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -436,3 +437,50 @@ def test_a_text_of_more_tokens_than_there_are_characters_below_the_surrogates():
     tokens[56_000] = "other"
     decided = ours.add_batch([" ".join(tokens)])
     assert rows(decided) == [(False, 0, f_measure(56_999, 57_000, 57_000))]
+
+
+@each_backend
+@pytest.mark.parametrize("threshold", [0.5, 0.6, 0.65])
+def test_a_text_without_tokens_in_the_block_is_no_neighbour_of_a_long_one(backend, threshold):
+    ours = NoveltyFilter(threshold, backend=backend)
+    texts = ["...", *(" ".join(f"{c}{i}" for i in range(n)) for c, n in (("a", 3000), ("b", 1000), ("c", 1250)))]
+    assert ours.add_batch(texts).kept.all()
+
+
+@each_backend
+@pytest.mark.parametrize("threshold", [1e-17, 1e-18, 1e-300, 5e-324])
+def test_thresholds_next_to_zero(backend, threshold):
+    ours = NoveltyFilter(threshold, "rouge", backend=backend)
+    long = " ".join(f"w{number}" for number in range(60))
+    assert rows(ours.add_batch([long, "w0 z1 z2 z3 z4"]))[1] == (False, 0, f_measure(1, 60, 5))
+
+
+@each_backend
+def test_threads_that_share_a_pool_take_turns(backend):
+    rng = random.Random(8)
+    texts = [" ".join(rng.choices("abcdefghij", k=8)) for _ in range(400)]
+    pool = RougeLPool("rouge", backend=backend)
+    pool.extend(texts)
+    queries = [" ".join(rng.choices("abcdefghijkl", k=9)) for _ in range(60)]
+    alone = [pool.nearest(query) for query in queries]
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(pool.nearest, queries)) == alone
+
+
+@each_backend
+def test_what_is_no_list_of_texts_is_refused_before_anything_joins(backend):
+    ours = NoveltyFilter(backend=backend)
+    for wrong in (["a b", None], ["a b"] * 8192 + [3], "a b"):
+        with pytest.raises(UserError, match="novelty filter: expected"):
+            ours.add_batch(wrong)
+    assert (len(ours), ours.seen) == (0, 0)
+    assert ours.add_batch(text for text in ["a b", "a b"]).kept.tolist() == [True, False]
+    with pytest.raises(UserError, match="no tokenizer is called 'rogue'"):
+        NoveltyFilter(tokenizer="rogue")
+
+
+def test_a_state_that_cannot_be_written_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file" / "x", tmp_path / ("n" * 250), Path()):
+        with pytest.raises(UserError, match="cannot be written|expected the name"):
+            NoveltyFilter().save(path)

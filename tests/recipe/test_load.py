@@ -32,7 +32,9 @@ def test_a_recipe_keeps_its_text_and_resolves_its_defaults(folder: Path) -> None
     assert [step.name for step in recipe.steps] == ["rows", "prompt"]
     resolved = recipe.resolved()
     assert resolved["seed"] == 42
-    assert resolved["steps"][0] == {"rows": {"name": "rows", "path": "rows.jsonl", "first": None}}
+    assert resolved["steps"][0] == {
+        "rows": {"name": "rows", "path": "rows.jsonl", "first": None, "header": None, "quotes": True}
+    }
     assert resolved["steps"][1]["prompt"]["schema"] is None
     assert json.loads(json.dumps(resolved)) == resolved
 

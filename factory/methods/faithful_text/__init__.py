@@ -30,7 +30,8 @@ from factory.prompts import Prompt, shipped_prompt
 from factory.recipe.columns import require
 from factory.records import Outcome, Record
 
-__all__ = ["NEUTRAL", "Options", "columns", "prompts", "run"]
+__all__ = ["NEEDS_RECORDS", "NEUTRAL", "Options", "columns", "prompts", "run"]
+NEEDS_RECORDS = False  # `simple` shows no real text
 NEUTRAL = ("window",)
 
 

@@ -22,12 +22,13 @@ from factory.methods.faithful_text.nodes import Taxonomy
 from factory.methods.faithful_text.options import Options
 from factory.methods.faithful_text.parse import Item, normal, parse_texts
 from factory.methods.faithful_text.requests import Asking, Requests
+from factory.novelty.rouge_l import rouge_l
 from factory.prompts import Prompt, shipped_prompt
 from factory.records import Outcome, Provenance, Record, Rejected, Unknown, digest, reject
 
 RATE_AFTER, FIRST_RATE = 8, 0.5  # rows a text asked for: as observed once there are 8 answers
 WORST_RATE = 0.2  # for planning: the fewest rows a text asked for that are expected
-_TEXT = r" [^\n.?! ][^\n.?!]{10,140}[.?!]( [A-Z][^\n.?!]{6,80}[.?!])?"
+_TEXT = r" [^\n.?! ][^\n.?!]{10,}[.?!]( [A-Z][^\n.?!]{6,}[.?!])?"  # one or two sentences
 MOST_OPENING_WORDS = 3  # of the real text that a small model is made to begin its rewrite with
 
 
@@ -191,7 +192,7 @@ class Loop:
         if state.accepted == state.wanted:
             self._finish(state)
         elif sentence is not None and not self._ctx.planning:
-            self._give_up(state, f"'{state.label}': {sentence}".replace("candidates", "requests gave a row"))
+            self._give_up(state, f"'{state.label}': {sentence}")
 
     def _items(self, asking: Asking, answer: Answer) -> list[Item]:
         """Texts of an answer; a small model goes on with what its prompt has begun."""
@@ -206,10 +207,8 @@ class Loop:
         row = self._row(asking, answer, ordinal, item)
         if item.problem is not None:
             return reject(row, "parse", item.problem, evidence=answer.text[:300] or "the model wrote nothing")
-        if (real := self._grounds.same(item.text)) is not None:
-            shown = any(ground.record.id == real.record.id for ground in asking.grounds)
-            reason = "copy_of_ground" if shown else "copy_of_real_text"
-            return reject(row, "text", reason, evidence=f"{real.record.id}: {real.text}")
+        if (copy := self._copied(row, asking, item.text)) is not None:
+            return copy
         if (earlier := self._texts.get(normal(item.text))) is not None:
             return reject(row, "text", "duplicate", evidence=f"{earlier.id}: {earlier.fields['text']}")
         if state.accepted == state.wanted:
@@ -220,6 +219,20 @@ class Loop:
         state.accepted += 1
         self._ctx.stats.counted += 1
         return row
+
+    def _copied(self, row: Record, asking: Asking, text: str) -> Rejected | None:
+        """The row as rejected, if its text is that of a real one."""
+        most = self._options.copy_above
+        if (real := self._grounds.same(text)) is not None:
+            shown = any(ground.record.id == real.record.id for ground in asking.grounds)
+            reason = "copy_of_ground" if shown else "copy_of_real_text"
+            return reject(row, "text", reason, score=1.0, threshold=most, evidence=f"{real.record.id}: {real.text}")
+        for ground in asking.grounds if most is not None else []:
+            score = rouge_l(normal(text).split(), normal(ground.text).split())
+            if most is not None and score > most:
+                evidence = f"{ground.record.id}: {ground.text}"
+                return reject(row, "text", "copy_of_ground", score=score, threshold=most, evidence=evidence)
+        return None
 
     def _row(self, asking: Asking, answer: Answer, ordinal: int, item: Item) -> Record:
         fields = {"text": item.text, **asking.fields(self._options)}

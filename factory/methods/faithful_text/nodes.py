@@ -18,7 +18,7 @@ from factory.methods.faithful_text.parse import clean_way, normal, parse_texts
 from factory.prompts import Prompt
 from factory.records import Outcome, Provenance, Record, digest, reject
 
-_WAY = r" [a-z][^\n.,:;]{10,90}\."
+_WAY = r" [a-z][^\n.,:;]{10,}\."
 LONGEST_WAY = 240
 
 

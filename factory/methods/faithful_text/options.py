@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from factory.recipe.columns import Column
-from factory.recipe.schema import Count, Rate, SamplingOptions, StepOptions
+from factory.recipe.schema import Count, Fraction, Rate, SamplingOptions, StepOptions
 from factory.recipe.suggest import did_you_mean
 
 Strategy = Literal["simple", "grounded", "similar", "taxonomy"]
@@ -37,6 +37,8 @@ class Options(StepOptions):
         nodes: Ways of each class that the model is to name for `taxonomy`.
         attempts: Rounds of requests for ways, if the first one does not name enough.
         shown: Real texts that a request of `similar` shows.
+        copy_above: Highest ROUGE-L F-measure of a text with a real one that it was shown; by default only a copy, word
+            for word, is turned away.
         keep_ground: Whether rows have the columns `ground` and `ground_label`.
         small_model: For models of about a billion parameters or fewer: short prompts, one text a request, answers held
             to a form where the engine can.
@@ -57,6 +59,7 @@ class Options(StepOptions):
     nodes: Count = 30
     attempts: Count = 3
     shown: Count = 3
+    copy_above: Fraction | None = None
     keep_ground: bool = False
     small_model: bool = False
     writing: SamplingOptions | None = None
@@ -116,7 +119,7 @@ class Options(StepOptions):
         if self.writing is not None:
             return self.writing
         if self.small_model:
-            return SamplingOptions(max_tokens=80, temperature=0.8, top_p=0.9, repetition_penalty=1.05, stop=["\n"])
+            return SamplingOptions(max_tokens=64, temperature=0.8, top_p=0.9, repetition_penalty=1.05, stop=["\n"])
         most = max(128, 70 * self.asked())
         return SamplingOptions(max_tokens=most, frequency_penalty=0.5, presence_penalty=0.4)
 
@@ -125,5 +128,5 @@ class Options(StepOptions):
         if self.naming is not None:
             return self.naming
         if self.small_model:
-            return SamplingOptions(max_tokens=48, temperature=0.9, top_p=0.95, repetition_penalty=1.05, stop=["\n"])
+            return SamplingOptions(max_tokens=40, temperature=0.9, top_p=0.95, repetition_penalty=1.05, stop=["\n"])
         return SamplingOptions(max_tokens=max(512, 48 * self.nodes), temperature=0.7, top_p=0.95)

@@ -28,7 +28,9 @@ from factory.records import Outcome, Provenance, Record, Rejected, Unknown, dige
 
 RATE_AFTER, FIRST_RATE = 8, 0.5  # rows a text asked for: as observed once there are 8 answers
 WORST_RATE = 0.2  # for planning: the fewest rows a text asked for that are expected
-_TEXT = r" [^\n.?! ][^\n.?!]{10,}[.?!]( [A-Z][^\n.?!]{6,}[.?!])?"  # one or two sentences
+_SENTENCE = r" [^\n.?! ][^\n.?!]{10,}[.?!]"
+_SENTENCES = rf"{_SENTENCE}( [A-Z][^\n.?!]{{6,}}[.?!])?"
+REWRITES = ("grounded", "taxonomy")  # in its second sentence a small model speaks of the rewrite
 MOST_OPENING_WORDS = 3  # of the real text that a small model is made to begin its rewrite with
 
 
@@ -159,12 +161,13 @@ class Loop:
 
     async def _request(self, asking: Asking) -> Answer:
         options = self._options
+        form = _SENTENCE if asking.strategy in REWRITES else _SENTENCES
         return await self._ctx.complete(
             self._prompts[asking.strategy],
             self._values(asking),
             draw=asking.draw,
             sampling=self._sampling,
-            constraint=Constraint(regex=_TEXT) if options.small_model else None,
+            constraint=Constraint(regex=form) if options.small_model else None,
             stage=asking.strategy,
         )
 

@@ -380,3 +380,19 @@ def test_the_plan_is_a_range_that_holds(strategies: list[str], tmp_path: Path) -
     assert plan.rows == 0
     after = factory.plan(recipe_file, tmp_path / "out")
     assert (after.total("ask"), after.rows, after.exact) == (0, 40, True)
+
+
+def test_the_plan_counts_a_range_where_the_real_texts_are_yet_to_be_made(tmp_path: Path) -> None:
+    (tmp_path / "say.jinja").write_text("---\ninputs: [topic]\n---\n=== user ===\nSay something on {{ topic }}.\n")
+    jsonl(tmp_path / "rows.jsonl", [{"topic": f"thing {number}", "label": "plain"} for number in range(9)])
+    method = {"task": "short posts", "classes": CLASSES, "accept": 20, "per_request": 4, "nodes": 5}
+    steps = [
+        {"rows": {"path": "rows.jsonl"}},
+        {"prompt": {"prompt": "say.jinja", "output": "text"}},
+        {"faithful_text": {**method, "strategies": ["grounded", "taxonomy"]}},
+    ]
+    recipe_file = recipe(tmp_path, steps)
+    plan, engine = factory.plan(recipe_file, tmp_path / "out"), Model(answer)
+    result = run(recipe_file, tmp_path / "out", engine)
+    assert result.rows == 40
+    assert plan.total("ask") <= engine.asked <= plan.total("ask_high")

@@ -128,5 +128,5 @@ class Options(StepOptions):
         if self.naming is not None:
             return self.naming
         if self.small_model:
-            return SamplingOptions(max_tokens=40, temperature=0.9, top_p=0.95, repetition_penalty=1.05, stop=["\n"])
+            return SamplingOptions(max_tokens=24, temperature=0.8, top_p=0.9, repetition_penalty=1.05, stop=["\n"])
         return SamplingOptions(max_tokens=max(512, 48 * self.nodes), temperature=0.7, top_p=0.95)

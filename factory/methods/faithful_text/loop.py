@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
+from rapidfuzz.distance import LCSseq
+
 from factory.context import Answer, Context
 from factory.context.context import NotYetKnown
 from factory.context.flow import not_needed, surplus, undisturbed
@@ -22,7 +24,6 @@ from factory.methods.faithful_text.nodes import Taxonomy
 from factory.methods.faithful_text.options import Options
 from factory.methods.faithful_text.parse import Item, normal, parse_texts
 from factory.methods.faithful_text.requests import Asking, Requests
-from factory.novelty.rouge_l import rouge_l
 from factory.prompts import Prompt, shipped_prompt
 from factory.records import Outcome, Provenance, Record, Rejected, Unknown, digest, reject
 
@@ -231,7 +232,8 @@ class Loop:
             reason = "copy_of_ground" if shown else "copy_of_real_text"
             return reject(row, "text", reason, score=1.0, threshold=most, evidence=f"{real.record.id}: {real.text}")
         for ground in asking.grounds if most is not None else []:
-            score = rouge_l(normal(text).split(), normal(ground.text).split())
+            words = normal(text).split()
+            score = LCSseq.similarity(words, normal(ground.text).split()) / len(words)
             if most is not None and score > most:
                 evidence = f"{ground.record.id}: {ground.text}"
                 return reject(row, "text", "copy_of_ground", score=score, threshold=most, evidence=evidence)

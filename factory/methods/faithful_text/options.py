@@ -37,8 +37,8 @@ class Options(StepOptions):
         nodes: Ways of each class that the model is to name for `taxonomy`.
         attempts: Rounds of requests for ways, if the first one does not name enough.
         shown: Real texts that a request of `similar` shows.
-        copy_above: Highest ROUGE-L F-measure of a text with a real one that it was shown; by default only a copy, word
-            for word, is turned away.
+        copy_above: Highest share of a text's words that a real text which it was shown has in the same order (precision
+            of ROUGE-L; the beginning of a real text has 1); by default only a copy, word for word, is turned away.
         keep_ground: Whether rows have the columns `ground` and `ground_label`.
         small_model: For models of about a billion parameters or fewer: short prompts, one text a request, answers held
             to a form where the engine can.

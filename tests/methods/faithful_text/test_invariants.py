@@ -168,11 +168,12 @@ def test_copies_and_duplicates_are_rejected_in_request_order(tmp_path: Path) -> 
 def test_a_text_too_near_to_the_one_it_was_shown_is_a_copy(tmp_path: Path) -> None:
     def near(request: Request) -> str:
         (real, *_) = re.findall(r"Real (?:boast|plain) \d+ about \d+", text_of(request))
-        return f"1. {real} indeed\n2. {real} or so they said about {request.seed}"
+        start = real.split(" about")[0]
+        return f"1. {real} indeed\n2. {real} or so they said about {request.seed}\n3. {start}"
 
     result = run(faithful(tmp_path, copy_above=0.8), tmp_path / "out", Model(near))
     copies = [row for row in read(tmp_path / "out", "rejected") if row["reason"] == "copy_of_ground"]
-    assert len(copies) > 10 and {round(row["score"], 3) for row in copies} == {0.909}
+    assert len(copies) > 10 and {round(row["score"], 3) for row in copies} == {0.833, 1.0}
     assert {row["threshold"] for row in copies} == {0.8}
     assert result.rows == 40
     run(faithful(tmp_path), tmp_path / "all", Model(near))

@@ -9,6 +9,7 @@ one, where two trainings need not agree in the last digits; on a CPU they do.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -45,15 +46,16 @@ class FineTuned:
         self._model, self._training = model, training
         self._tokens: list[list[int]] = []
         self._padding = 0
+        self._network: Any = None  # as it was published
         self.losses: list[list[float]] = []
 
     def prepare(self, texts: Sequence[str], say: Say) -> None:
-        """Tokenise the texts.
+        """Load the model and tokenise the texts.
 
         Raises:
             UserError: If the model cannot be loaded.
         """
-        tokenizer, _ = load(self._model, self._training.max_tokens)
+        tokenizer, self._network = load(self._model, self._training.max_tokens)
         self._tokens = tokenizer(list(texts), truncation=True, max_length=self._training.max_tokens)["input_ids"]
         self._padding = tokenizer.pad_token_id or 0
 
@@ -63,7 +65,7 @@ class FineTuned:
 
         with torch.random.fork_rng():
             torch.manual_seed(self._training.seed)
-            _, network = load(self._model, self._training.max_tokens)
+            network = copy.deepcopy(self._network)
             head = torch.nn.Linear(network.config.hidden_size, 1).to(network.device)
             self._train(network, head, train, real, weights, say)
         return self._probabilities(network, head, test, say)

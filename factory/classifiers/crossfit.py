@@ -131,7 +131,8 @@ def require_enough(examples: Sequence[Example], assigned: Ints, folds: int) -> N
 def cell_weights(labels: Sequence[str], real: Bools) -> Floats:
     """Weights that make all classes, and real and synthetic texts within each, count the same; 1 on average: [texts].
 
-    So how often a class comes among real and among synthetic texts says nothing about a text.
+    So a class that is rare among the real texts and frequent among the synthetic ones is not synthetic for that alone.
+    What is learned of few texts still carries less far: compare scores within a class, not between classes.
     """
     cells = list(zip(labels, real.tolist(), strict=True))
     counts = Counter(cells)

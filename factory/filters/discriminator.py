@@ -17,7 +17,7 @@ below one logit. Deviations: one cut for all classes turned their 50/50 into 68/
 what it was trained on. Here nothing is judged by a classifier that has seen its source: texts are cross-fitted in
 `folds`, drawn by a hash of the real text's id, and equal texts lie in one fold (see `factory.classifiers.crossfit`).
 A row without a value in `ground` belongs to the source row that it descends from; one that descends from none, to its
-own text. All classes are learned together, weighted so that how often a class occurs says nothing about a text.
+own text. All classes are learned together; each of them, and real and synthetic texts in it, count the same.
 
 What is kept has been chosen by this classifier, so its own scores say nothing about what is left: believability is
 measured by a fresh discriminator on texts that were held out (`factory evaluate`).

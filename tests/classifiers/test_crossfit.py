@@ -49,6 +49,7 @@ class Watched:
         assert not {one.text for one in learned} & {one.text for one in judged}
         assert not {one.source for one in learned if one.source} & {one.source for one in judged}
         assert real.tolist() == [one.real for one in learned]
+        assert (weights == cell_weights([one.label for one in learned], real)).all()
         self.judged.update(test.tolist())
         return np.linspace(0, 1, len(test))
 
@@ -144,6 +145,17 @@ def test_classes_and_kinds_weigh_the_same() -> None:
     }
     assert set(np.round(list(sums.values()), 9)) == {9.0}
     assert weights.mean() == pytest.approx(1)
+
+
+def test_words_count_by_their_weights() -> None:
+    examples = corpus()
+    places = np.arange(len(examples))
+    words, real = Words(1), np.array([one.real for one in examples])
+    words.prepare([one.text for one in examples], quiet)
+    even, heavy = (
+        words.scores(places, real, np.where(real, weight, 1.0), places, quiet).mean() for weight in (2.0, 20.0)
+    )
+    assert even < heavy - 0.2
 
 
 def test_a_class_of_two_real_texts_is_too_small_to_learn_from() -> None:

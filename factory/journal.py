@@ -1,9 +1,13 @@
-"""The journal: every completion of a run, content-addressed, in one SQLite file.
+"""The journal: every completion and every artifact of a run, content-addressed, in one SQLite file.
 
 `journal.put(key, …)` hands a completion to a writer thread that commits whatever has gathered since
 its last commit (group commit); `journal.get(key)` finds it at once and after any crash. A process
 killed at any moment loses only what was not yet committed; a full disk or a damaged page ends the
 run with one sentence and changes nothing that was there.
+
+An artifact is what was costly to make and is no completion, as bytes: the scores of a discriminator. It is written in
+one transaction, whole or not at all. Its table comes with the first one, so that a journal without artifacts is as it
+always was.
 
 The file is read whole when it is opened, through a connection that cannot write: pages, index and the
 checksum of every row. What went bad in silence is thus found before anything is done with it.
@@ -18,7 +22,7 @@ import shutil
 import sqlite3
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
@@ -32,6 +36,7 @@ from factory.errors import JournalError
 FORMAT = 1
 MAX_PENDING = 8192
 ROWS_PER_INSERT = 100
+MAX_ARTIFACT_BYTES = 500_000_000  # SQLite takes 10**9 in a value
 WAL_SUFFIXES = ("-wal", "-shm")
 _SCHEMA = """
 CREATE TABLE completions (
@@ -43,6 +48,13 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL, checksum INTEGER 
 _ALL = "SELECT key, step, stage, request, answer, checksum FROM completions"
 _LOOK_UP = f"{_ALL} WHERE key = ?"
 _PLACES = "SELECT key, step, stage FROM completions"
+_ARTIFACTS_TABLE = """
+CREATE TABLE IF NOT EXISTS artifacts (
+    key TEXT PRIMARY KEY, step TEXT NOT NULL, kind TEXT NOT NULL, value BLOB NOT NULL, checksum INTEGER NOT NULL
+)
+"""
+_ARTIFACTS = "SELECT key, step, kind, value, checksum FROM artifacts"
+_ARTIFACT = "INSERT OR IGNORE INTO artifacts VALUES (?, ?, ?, ?, ?)"
 _METAS = "SELECT name, value, checksum FROM meta"
 _META = "INSERT OR REPLACE INTO meta VALUES (?, ?, ?)"
 # A damaged text can make sqlite3 raise the second, where it stands in a message of SQLite's own.
@@ -61,6 +73,22 @@ class Spent(msgspec.Struct, frozen=True):
     completion_tokens: int = 0
 
 
+class Artifact(msgspec.Struct, frozen=True):
+    """Something costly that a step has made.
+
+    Attributes:
+        key: Hash of everything that decides it.
+        step: Step that made it.
+        kind: What it is, e.g. `scores`.
+        value: Its bytes.
+    """
+
+    key: str
+    step: str
+    kind: str
+    value: bytes
+
+
 class _Row(msgspec.Struct, frozen=True):
     key: str
     step: str
@@ -74,6 +102,9 @@ class _Meta(msgspec.Struct, frozen=True):
     value: str
 
 
+_Item = _Row | _Meta | Artifact
+
+
 class Journal:
     """Completions by key; one writer thread, one reading connection."""
 
@@ -84,9 +115,11 @@ class Journal:
             JournalError: If it is damaged, of a newer format, or cannot be opened.
         """
         self.path = path
+        self.read_only = read_only
+        self._artifacts: set[str] = set()
         self._pending: dict[str, Completion] = {}
         self._known: set[str] = set()
-        self._queue: queue.SimpleQueue[_Row | _Meta | threading.Event | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Item | threading.Event | None] = queue.SimpleQueue()
         self._error: JournalError | None = None
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -120,6 +153,8 @@ class Journal:
             if verdict != "ok":
                 raise self._damaged(" ".join(verdict.split()))
             self._known.update(row.key for row in self._rows(_ALL))
+            if self._reader.execute("SELECT count(*) FROM sqlite_master WHERE name = 'artifacts'").fetchone()[0]:
+                self._artifacts.update(artifact.key for artifact in self._checked_artifacts(_ARTIFACTS))
             for name, value, checksum in self._reader.execute(_METAS):
                 if _checksum(name, value) != checksum:
                     raise self._damaged(f"checksum of the value {name!r}")
@@ -132,6 +167,13 @@ class Journal:
             if _checksum(*row) != checksum:
                 raise self._damaged(f"checksum of completion {row[0]}")
             yield _Row(*row)
+
+    def _checked_artifacts(self, sql: str, *values: str) -> Iterator[Artifact]:
+        """Artifacts, each with its checksum compared."""
+        for *row, checksum in self._reader.execute(sql, values):
+            if _checksum(*row) != checksum:
+                raise self._damaged(f"checksum of artifact {row[0]}")
+            yield Artifact(*row)
 
     def _damaged(self, what: str) -> JournalError:
         return JournalError(
@@ -200,7 +242,38 @@ class Journal:
         if len(self._pending) > MAX_PENDING:
             self.flush()
 
-    def _hand_over(self, item: _Row | _Meta) -> None:
+    def artifact(self, key: str) -> bytes | None:
+        """The artifact of that key, or None.
+
+        Raises:
+            JournalError: If its row is damaged.
+        """
+        if key not in self._artifacts:
+            return None
+        try:
+            found = next(self._checked_artifacts(f"{_ARTIFACTS} WHERE key = ?", key), None)
+        except _FAULTS as error:
+            raise self._wrap(error) from error
+        if found is None:
+            raise self._damaged(f"artifact {key} is gone")
+        return found.value
+
+    def put_artifact(self, artifact: Artifact) -> None:
+        """Commit an artifact; it is on disk when this returns.
+
+        Raises:
+            JournalError: If the writer has failed, or the artifact is too large for a value of SQLite.
+        """
+        if len(artifact.value) > MAX_ARTIFACT_BYTES:
+            raise JournalError(
+                f"{self.path}: the artifact '{artifact.kind}' of {artifact.step} has {len(artifact.value):,} bytes; the "
+                f"journal takes {MAX_ARTIFACT_BYTES:,}."
+            )
+        self._hand_over(artifact)
+        self.flush()
+        self._artifacts.add(artifact.key)
+
+    def _hand_over(self, item: _Item) -> None:
         if self._error is not None:
             raise self._error
         self._queue.put(item)
@@ -244,15 +317,17 @@ class Journal:
             if connection is not None:
                 connection.close()
 
-    def _commit(self, connection: sqlite3.Connection, batch: list[_Row | _Meta | threading.Event | None]) -> None:
+    def _commit(self, connection: sqlite3.Connection, batch: list[_Item | threading.Event | None]) -> None:
         rows = [item for item in batch if isinstance(item, _Row)]
         metas = [item for item in batch if isinstance(item, _Meta)]
-        if not rows and not metas:
+        artifacts = [item for item in batch if isinstance(item, Artifact)]
+        if not rows and not metas and not artifacts:
             return
         try:
             connection.execute("BEGIN IMMEDIATE")
             for first in range(0, len(rows), ROWS_PER_INSERT):
                 _insert(connection, rows[first : first + ROWS_PER_INSERT])
+            _insert_artifacts(connection, artifacts)
             connection.executemany(_META, [(meta.name, meta.value, _checksum(meta.name, meta.value)) for meta in metas])
             connection.execute("COMMIT")
         except _FAULTS as error:
@@ -341,13 +416,21 @@ def _insert(connection: sqlite3.Connection, rows: list[_Row]) -> None:
     connection.execute(_insert_sql(len(rows)), values)
 
 
+def _insert_artifacts(connection: sqlite3.Connection, artifacts: Sequence[Artifact]) -> None:
+    if artifacts:
+        connection.execute(_ARTIFACTS_TABLE)
+    for found in artifacts:
+        stored = (found.key, found.step, found.kind, found.value)
+        connection.execute(_ARTIFACT, (*stored, _checksum(*stored)))
+
+
 @lru_cache(maxsize=ROWS_PER_INSERT)
 def _insert_sql(rows: int) -> str:
     return f"INSERT OR IGNORE INTO completions VALUES {', '.join(['(?, ?, ?, ?, ?, ?)'] * rows)}"
 
 
-def copy_journal(source: Path, path: Path, metas: dict[str, str]) -> None:
-    """Make a journal that holds what another one holds, and some small values besides; it is whole once it is there.
+def copy_journal(source: Path, path: Path, metas: dict[str, str], artifacts: Sequence[Artifact] = ()) -> None:
+    """Make a journal that holds what another one holds, and some values besides; it is whole once it is there.
 
     The other one is read as a file, so that nothing comes to lie beside it: nobody may be writing it, and it must
     have been closed (no `-wal`).
@@ -359,6 +442,7 @@ def copy_journal(source: Path, path: Path, metas: dict[str, str]) -> None:
     try:
         shutil.copyfile(source, temporary)
         with closing(_open_to_write(temporary)) as connection:
+            _insert_artifacts(connection, artifacts)
             connection.executemany(_META, [(*meta, _checksum(*meta)) for meta in metas.items()])
         with temporary.open("rb") as copied:
             os.fsync(copied.fileno())

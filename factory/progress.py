@@ -83,6 +83,8 @@ class Progress:
             return
         for name, asked, reused, kept, rejected, in_flight, speed, eta in rows:
             line = f"{name}  asked {asked}  reused {reused}  kept {kept}  rejected {rejected}  in flight {in_flight}"
+            doing = self._session.stats[name].doing
+            line += f"  {doing}" if doing else ""
             line += f"  {speed} tok/s  ETA {eta}" if asked != "0" or in_flight != "0" else ""
             if self._shown.get(name) != line or in_flight != "0":
                 self._console.print(Text(f"{passed}  {line}"))
@@ -92,7 +94,7 @@ class Progress:
         """Cells of one step, from its name to its ETA."""
         tokens = stats.total("new_completion_tokens")
         return (
-            name,
+            f"{name}: {stats.doing}" if stats.doing and self._live is not None else name,
             f"{stats.total('asked'):,}",
             f"{stats.total('reused'):,}",
             f"{stats.counted:,}/{stats.target:,}" if stats.target else f"{stats.kept:,}",

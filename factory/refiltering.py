@@ -34,7 +34,7 @@ from factory.comparison import Comparison, Filed, Held, Moved, compare, held, tu
 from factory.context.context import NOT_REACHED, NotYetKnown
 from factory.engines.protocol import Engine
 from factory.errors import RecipeError, RunDirError, UserError
-from factory.journal import WAL_SUFFIXES, Journal, copy_journal
+from factory.journal import WAL_SUFFIXES, Artifact, Journal, copy_journal
 from factory.manifest import inputs
 from factory.pipeline import Pipeline, run_to_end
 from factory.planner import Count, journal_alone
@@ -113,11 +113,11 @@ def refilter(
     with ExitStack() as writing, ExitStack() as reading:
         reading.enter_context(old.left_alone())
         source = _source(old, overrides, folder)
-        counted = _count(old, source)
+        counted, made = _count(old, source)
         writing.enter_context(new.locked())
         _claim(new, source)
         Progress(new.path.name, enabled=progress).say(_announced(source, counted, generate))
-        _begin(new, old, source)
+        _begin(new, old, source, made)
         reading.close()
         rest = None if generate else _Rest(source)
         run = execute(source.recipe, new, overrides=source.overrides, engine=engine, progress=progress, unmade=rest)
@@ -310,8 +310,8 @@ def _rows(lacking: Counter[str]) -> str:
     return f"{count:,} {'row that was' if count == 1 else 'rows that were'} let in lack later steps ({by_step})"
 
 
-def _count(old: RunDir, source: _Source) -> _Rest:
-    """Play the whole recipe against the journal, and write nothing."""
+def _count(old: RunDir, source: _Source) -> tuple[_Rest, list[Artifact]]:
+    """Play the whole recipe against the journal, and write nothing; also what had to be made for that."""
     rest = _Rest(source)
     journal = Journal(old.journal, read_only=True)
     try:
@@ -323,7 +323,7 @@ def _count(old: RunDir, source: _Source) -> _Rest:
         ) from error
     finally:
         journal.close()
-    return rest
+    return rest, list(session.made.values())
 
 
 def _announced(source: _Source, counted: _Rest, generate: bool) -> str:
@@ -355,10 +355,10 @@ def _claim(new: RunDir, source: _Source) -> None:
     new.claim(source.recipe, accept_changes=False)
 
 
-def _begin(new: RunDir, old: RunDir, source: _Source) -> None:
+def _begin(new: RunDir, old: RunDir, source: _Source, made: Sequence[Artifact]) -> None:
     """Make the new directory one that holds an unfinished run with the answers of the old one."""
     if not new.journal.exists():
-        copy_journal(old.journal, new.journal, {MARK: source.mark})
+        copy_journal(old.journal, new.journal, {MARK: source.mark}, made)
     if new.manifest() is None:
         resolved, none = source.recipe.resolved(), {"asked": 0, "reused": 0}
         begun = {"status": "running", "message": "", "rows": 0, "dataset": None, "steps": [], "requests": none}

@@ -269,8 +269,9 @@ def _all(speeds: list[float]) -> str:
 BENCHES = {"cli": bench_cli, "runner": bench_runner, "prompt": bench_prompt, "loop": bench_loop, "evol": bench_evol}
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["novelty"]:
-        sys.exit(subprocess.run([sys.executable, ROOT / "scripts" / "bench_novelty.py", *sys.argv[2:]]).returncode)
+    if sys.argv[1:2] in (["novelty"], ["discriminator"]):
+        script = ROOT / "scripts" / f"bench_{sys.argv[1]}.py"
+        sys.exit(subprocess.run([sys.executable, script, *sys.argv[2:]]).returncode)
     for bench in sys.argv[1:] or list(BENCHES):
         if bench not in BENCHES:
             sys.exit(f"bench: no benchmark is called {bench!r}; there are {', '.join(BENCHES)}")

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from factory.errors import UserError
 
+Weights = npt.NDArray[np.float64]
 MOST_FEATURES: Final = 50_000
 MOST_ITERATIONS: Final = 1_000
 
@@ -40,8 +41,13 @@ class TfidfClassifier:
         """Labels in the order of the columns of `probabilities`."""
         return tuple(str(label) for label in self._pipeline.classes_)
 
-    def fit(self, texts: Sequence[str], labels: Sequence[str]) -> TfidfClassifier:
+    def fit(self, texts: Sequence[str], labels: Sequence[str], weights: Weights | None = None) -> TfidfClassifier:
         """Train on texts with their labels: [texts] each.
+
+        Args:
+            texts: The texts.
+            labels: Their classes.
+            weights: How much each text counts, instead of as much as makes the classes equal.
 
         Raises:
             UserError: If there are fewer than two labels, or no text has a word.
@@ -59,11 +65,14 @@ class TfidfClassifier:
             ngram_range=(1, 2), token_pattern=r"\w+|[^\w\s]", sublinear_tf=True, max_features=MOST_FEATURES
         )
         regression = LogisticRegression(
-            C=self._strength, class_weight="balanced", max_iter=MOST_ITERATIONS, random_state=self._seed
+            C=self._strength,
+            class_weight="balanced" if weights is None else None,
+            max_iter=MOST_ITERATIONS,
+            random_state=self._seed,
         )
         self._pipeline = make_pipeline(words, regression)
         try:
-            self._pipeline.fit(list(texts), list(labels))
+            self._pipeline.fit(list(texts), list(labels), logisticregression__sample_weight=weights)
         except ValueError as error:
             if "empty vocabulary" in str(error):
                 raise UserError("classifier: none of the texts has a word.") from error

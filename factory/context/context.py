@@ -19,13 +19,14 @@ import msgspec
 
 from factory.context.budget import Ledger
 from factory.context.limiter import Limiter
+from factory.context.making import Make, made
 from factory.context.refusals import Refusals
 from factory.context.replay import Replay
 from factory.context.stats import Stats, StepStats
 from factory.datasets_io.rows import storable
 from factory.engines.protocol import Completion, Constraint, Request, Sampling, TokenLogprob
 from factory.errors import EngineError, PromptError, RequestRefused
-from factory.journal import Journal
+from factory.journal import Artifact, Journal
 from factory.prompts import Prompt
 from factory.records import Outcome, Provenance, Record, Rejected, Unknown, derive_seed, derived_id, digest
 
@@ -123,6 +124,7 @@ class Session:
         exact: Whether a plan rests on no assumption.
         left: Outcomes of steps that were closed before they could yield them.
         remembered: Records that no output holds but that lineage leads through.
+        made: Artifacts by key that were made beside a journal which cannot be written.
     """
 
     def __init__(
@@ -162,6 +164,7 @@ class Session:
         self.forecasts: list[Forecast] = []
         self.exact = True
         self.left: list[tuple[str, Rejected]] = []
+        self.made: dict[str, Artifact] = {}
         self.flying: dict[str, asyncio.Future[Completion | None]] = {}
 
 
@@ -321,6 +324,42 @@ class Context:
             raise RequestRefused("refused", f"the server refused the request: {completion.detail}")
         cut = completion.finish_reason == "length"
         return Answer(completion.text, cut, key, seed, prompt.id, prompt.hash, completion.logprobs)
+
+    async def artifact(self, key: str, make: Make, *, kind: str) -> bytes:
+        """The second door: whatever is costly and no completion is made once, and found again on replay.
+
+        It is in the journal, whole and with a checksum, before this returns; a kill before that means that it is made
+        again. So `factory refilter`, which copies the journal, makes nothing that the old run has made.
+
+        Args:
+            key: Hash of everything that decides it: data, options, seed, and versions of what computes it.
+            make: Makes it, in a thread of its own, of at most `journal.MAX_ARTIFACT_BYTES`. It is handed `say`, which
+                tells the user how far it is and ends it where nobody waits any more.
+            kind: What it is, e.g. `scores`.
+
+        Raises:
+            NotYetKnown: While planning, if it would have to be made.
+            JournalError: If it cannot be stored, or what is stored is damaged.
+        """
+        session = self.session
+        known = session.journal.artifact(key)
+        if known is not None:
+            session.replay.progress()
+            return known
+        if key in session.made:
+            return session.made[key].value
+        if self.planning:
+            raise NotYetKnown
+        await session.replay.at_rest()
+        artifact = Artifact(key, self.step, kind, await made(make, self._doing))
+        if session.journal.read_only:
+            session.made[key] = artifact
+        else:
+            session.journal.put_artifact(artifact)
+        return artifact.value
+
+    def _doing(self, sentence: str) -> None:
+        self.stats.doing = sentence
 
     async def _answer(self, key: str, stage: str, request: Request, priority: int) -> Completion:
         session, counts = self.session, self.stats.stage(stage)

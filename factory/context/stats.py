@@ -52,6 +52,7 @@ class StepStats:
         rejected: Records turned away, by `rule: reason`.
         stages: Requests by kind.
         notes: Sentences for the user.
+        doing: What the step does now where that takes long and asks nothing.
     """
 
     read: int = 0
@@ -67,6 +68,7 @@ class StepStats:
     rejected: Counter[str] = field(default_factory=Counter)
     stages: dict[str, StageStats] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    doing: str = ""
 
     def stage(self, name: str) -> StageStats:
         """The stage of that name, made when first asked for."""

@@ -92,7 +92,7 @@ class Encoder:
 
     def _load(self) -> tuple[Any, Any]:
         if self._loaded is None:
-            self._loaded = _loaded(self._model_name, self._max_tokens)
+            self._loaded = load(self._model_name, self._max_tokens)
         return self._loaded
 
 
@@ -131,8 +131,12 @@ def missing(model: str) -> UserError | None:
     return None
 
 
-def _loaded(model: str, max_tokens: int) -> tuple[Any, Any]:
-    """Tokenizer and model, on the first GPU if there is one."""
+def load(model: str, max_tokens: int) -> tuple[Any, Any]:
+    """Tokenizer and model, on the first GPU if there is one.
+
+    Raises:
+        UserError: If it cannot be loaded, or does not read so many tokens.
+    """
     if (problem := missing(model)) is not None:
         raise problem
     wait_without_spinning()

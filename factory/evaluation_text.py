@@ -50,7 +50,7 @@ def figure(value: Figure | None, places: int = 2) -> str:
 
 
 def _titled(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return f"{fill(title)}\n\n{table(headings, rows)}"
+    return f"{fill(title)}\n{table(headings, rows)}"
 
 
 def _lines(result: Evaluation) -> list[tuple[str, Line]]:
@@ -82,7 +82,7 @@ def _believability(result: Evaluation) -> str:
         for line in result.sources
         if line.believability is not None
     ]
-    title = "believability: what a discriminator takes for real that saw nothing of a text's source"
+    title = "believability: share that a discriminator takes for real, held out by source"
     return _titled(title, ("source", "judged real", "of real texts", "AUC (0.5 best)"), rows) if rows else ""
 
 
@@ -120,8 +120,8 @@ def _drift(result: Evaluation) -> str:
         for name, line in _lines(result)
         if (found := line.drift) is not None
     ]
-    title = "drift from the real texts (these: one half from the other): longer by how many words; distances, 0 to 1"
-    return _titled(title, ("source", "words", "length (KS)", "vocabulary (JS)"), rows)
+    title = "drift from the real texts, and of one half of these from the other"
+    return _titled(title, ("source", "longer by, words", "length (KS)", "vocabulary (JS)"), rows)
 
 
 def _leakage(overlaps: Sequence[Overlap]) -> str:

@@ -46,8 +46,15 @@ def drift(
     real: Sequence[Text], synthetic: Sequence[Text], *, size: int, draws: int = DRAWS, resamples: int = RESAMPLES
 ) -> Drift:
     """Measure synthetic texts against real ones."""
-    samples = [(drawn(real, size, draw), drawn(synthetic, size, draw)) for draw in range(draws)]
+    samples = [_sides(real, drawn(synthetic, size, draw), size, draw) for draw in range(draws)]
     return _drift(real, synthetic, samples, resamples)
+
+
+def _sides(real: Sequence[Text], synthetic: list[Text], size: int, draw: int) -> tuple[list[Text], list[Text]]:
+    """Real texts that are no source of the synthetic ones where there are enough: as halves of real texts share none."""
+    sources = {each.group for each in synthetic}
+    others = [each for each in real if each.group not in sources]
+    return drawn(others if len(others) >= size else real, size, draw), synthetic
 
 
 def drift_of_real(real: Sequence[Text], *, size: int, draws: int = DRAWS, resamples: int = RESAMPLES) -> Drift:
@@ -75,7 +82,7 @@ def _lengths(texts: Sequence[Text]) -> Floats:
 
 def _mean(lengths: Floats, weights: Floats) -> Floats:
     total = weights.sum(axis=1)
-    return np.divide(weights @ lengths, total, out=np.full(len(weights), np.nan), where=total > 0)
+    return np.asarray(np.divide(weights @ lengths, total, out=np.full(len(weights), np.nan), where=total > 0))
 
 
 def _median(lengths: Floats, weights: Floats) -> Floats:

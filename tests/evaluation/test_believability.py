@@ -1,0 +1,93 @@
+"""Copies look real, corrupted texts the less so the more of them there are, and no text is judged by its own source."""
+
+from __future__ import annotations
+
+import pytest
+
+from factory.classifiers.tfidf import TfidfClassifier
+from factory.errors import UserError
+from factory.evaluation.believability import believability
+from factory.evaluation.texts import Text, by_source, fold
+
+from .grammar import corrupted, texts
+
+REAL = texts(300, 1)
+
+
+def measured(synthetic: list[Text], real: list[Text] = REAL, **options: int):
+    return believability(*by_source(real, synthetic), resamples=200, **options)
+
+
+@pytest.mark.parametrize("has_ground", [True, False])
+def test_copies_of_real_texts_cannot_be_told_from_them(has_ground: bool) -> None:
+    copies = [Text(f"copy{each.id}", each.text.upper(), ground=each.id if has_ground else None) for each in REAL]
+    found = measured(copies)
+    assert found.auc.value == pytest.approx(0.5, abs=1e-6)
+    assert found.judged_real.value == found.real_judged_real.value
+
+
+def test_other_texts_of_the_same_kind_are_near_the_line_of_the_real_ones() -> None:
+    found = measured(texts(300, 2))
+    assert found.auc.low <= 0.5 <= found.auc.high
+    assert abs(found.judged_real.value - found.real_judged_real.value) < 0.12
+
+
+def test_the_more_texts_are_corrupted_the_fewer_are_believed() -> None:
+    found = [measured(corrupted(REAL, share, 3)) for share in (0.0, 0.25, 0.5, 1.0)]
+    aucs = [each.auc.value for each in found]
+    believed = [each.judged_real.value - each.real_judged_real.value for each in found]
+    assert aucs == sorted(aucs)
+    assert believed == sorted(believed, reverse=True)
+    assert aucs[0] == pytest.approx(0.5, abs=1e-6)
+    assert aucs[-1] > 0.85
+    assert found[0].auc.high < found[2].auc.low
+    assert found[2].auc.high < found[3].auc.low
+
+
+def test_no_text_is_measured_by_a_discriminator_that_saw_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, synthetic = by_source(REAL, [*corrupted(REAL, 1.0, 4), *corrupted(REAL[:50], 1.0, 5)])
+    group = {each.text: each.group for each in (*real, *synthetic)}
+    trained: dict[int, set[str]] = {}
+    measured_: list[str] = []
+    fit, probabilities = TfidfClassifier.fit, TfidfClassifier.probabilities
+
+    def watched_fit(self, seen, labels):
+        trained[id(self)] = {group[text] for text in seen}
+        assert labels.count("real") == labels.count("synthetic")
+        return fit(self, seen, labels)
+
+    def watched(self, seen):
+        assert not trained[id(self)] & {group[text] for text in seen}
+        measured_.extend(seen)
+        return probabilities(self, seen)
+
+    monkeypatch.setattr(TfidfClassifier, "fit", watched_fit)
+    monkeypatch.setattr(TfidfClassifier, "probabilities", watched)
+    believability(real, synthetic, resamples=10)
+    assert sorted(measured_) == sorted(each.text for each in (*real, *synthetic))
+
+
+def test_a_text_goes_with_its_ground_and_a_repeated_wording_with_the_first() -> None:
+    real = [Text("r1", "It rains."), Text("r2", "it  rains."), Text("r3", "Sun")]
+    made = [
+        Text("s1", "Rain!", ground="r2"),
+        Text("s2", "SUN"),
+        Text("s3", "x"),
+        Text("s4", "X"),
+        Text("s5", "y", ground="k"),
+    ]
+    grouped, synthetic = by_source(real, made)
+    assert [each.group for each in grouped] == ["r1", "r1", "r3"]
+    groups = [each.group for each in synthetic]
+    assert groups[:2] == ["r1", "r3"]
+    assert groups[2] == groups[3] != groups[4] == "k"
+    assert {fold(f"{n}") for n in range(20)} == {0, 1}
+
+
+def test_no_more_texts_are_trained_on_than_asked_for() -> None:
+    assert measured(texts(200, 6), size=30).trained_on == (30, 30)
+
+
+def test_too_few_texts_are_refused() -> None:
+    with pytest.raises(UserError, match="at least 5 real and 5 synthetic texts in each half"):
+        measured(texts(6, 7))

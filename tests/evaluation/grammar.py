@@ -23,7 +23,7 @@ CLASSES = {"happy": ["wonderful", "sunny", "joyful", "lovely"], "sad": ["gloomy"
 
 
 def sentence(random_: random.Random, mood: str | None = None) -> str:
-    adjectives = ADJECTIVES + (CLASSES[mood] * 2 if mood else [])
+    adjectives = ADJECTIVES + (CLASSES[mood] * 9 if mood else [])
     parts = [random_.choice(part) for part in (SUBJECTS, VERBS, OBJECTS, ENDINGS)]
     filled = " ".join(parts).replace("{m}", random_.choice(MONTHS))
     while "{a}" in filled:

@@ -165,7 +165,7 @@ def test_help_is_not_cut(factory: Command) -> None:
     assert names == ["init", "check", "plan", "run", "refilter", "show", "why", "ls", "export", "filter", "evaluate"]
     for page in [top.out, *(factory(name, "--help").out for name in names)]:
         assert "..." not in page.replace("[ARGS]...", "").replace("IN}...", "").replace("IN...", "").replace(
-            "SOURCE...", ""
+            "SOURCE}...", ""
         )
         assert max(map(len, page.splitlines())) <= 80
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from factory.classifiers.tfidf import TfidfClassifier
 from factory.errors import UserError
-from factory.evaluation.believability import believability
+from factory.evaluation.believability import _Ranking, believability
+from factory.evaluation.bootstrap import percentile
 from factory.evaluation.texts import Text, by_source, fold
 
 from .grammar import corrupted, texts
@@ -14,7 +16,7 @@ from .grammar import corrupted, texts
 REAL = texts(300, 1)
 
 
-def measured(synthetic: list[Text], real: list[Text] = REAL, **options: int):
+def measured(synthetic: list[Text], real: list[Text] = REAL, **options):
     return believability(*by_source(real, synthetic), resamples=200, **options)
 
 
@@ -84,8 +86,30 @@ def test_a_text_goes_with_its_ground_and_a_repeated_wording_with_the_first() -> 
     assert {fold(f"{n}") for n in range(20)} == {0, 1}
 
 
-def test_no_more_texts_are_trained_on_than_asked_for() -> None:
-    assert measured(texts(200, 6), size=30).trained_on == (30, 30)
+@pytest.mark.parametrize(("made", "size"), [(200, 30), (80, None), (900, None)])
+def test_as_many_real_as_synthetic_texts_are_trained_on(
+    monkeypatch: pytest.MonkeyPatch, made: int, size: int | None
+) -> None:
+    counts = []
+    fit = TfidfClassifier.fit
+    monkeypatch.setattr(
+        TfidfClassifier, "fit", lambda self, seen, sides: (counts.append(sides), fit(self, seen, sides))[1]
+    )
+    found = measured(texts(made, 6), size=size)
+    assert [(sides.count("real"), sides.count("synthetic")) for sides in counts] == [(n, n) for n in found.trained_on]
+    assert sum(found.trained_on) <= min(300, made) if size is None else found.trained_on == (size, size)
+
+
+def test_the_interval_of_an_auc_covers_the_truth() -> None:
+    """Scores of two normal distributions half a standard deviation apart: an AUC of 0.638 (Phi(0.5 / sqrt 2))."""
+    random_ = np.random.default_rng(4)
+    is_real = np.arange(160) < 60
+    covered = []
+    for data in range(150):
+        ranking = _Ranking(random_.normal(0.5 * is_real), is_real, np.arange(160))
+        figure = percentile(ranking.auc, [f"{data}-{n}" for n in range(160)], resamples=200)
+        covered.append(figure.low <= 0.63816 <= figure.high)
+    assert 0.88 <= np.mean(covered) <= 0.99
 
 
 def test_too_few_texts_are_refused() -> None:

@@ -20,7 +20,7 @@ import msgspec
 from factory.datasets_io.rows import read_rows
 from factory.errors import DiskError, Problem, RecipeError, RunDirError, SourceError, UserError
 from factory.evaluation.bootstrap import RESAMPLES
-from factory.evaluation.compare import REAL, TEST, Evaluation, compare
+from factory.evaluation.compare import Evaluation, compare
 from factory.evaluation.downstream import DRAWS
 from factory.evaluation.texts import Text
 from factory.recipe import strict_yaml
@@ -34,6 +34,7 @@ __all__ = ["Evaluation", "evaluate", "write"]
 LABEL: Final = "label"
 GROUND: Final = "ground_id"
 MADE_BY: Final = "factory evaluate"
+MOST_SETS: Final = 50
 UNNAMED: Final = "(none)"
 
 Labelled = str | Path | Mapping[str, Any] | LabelledSource
@@ -83,8 +84,6 @@ def evaluate(
     tested = None if test is None else _real(settings | _settings(test, "--test"), "--test")
     notes: list[str] = []
     sets = _sets(sources, text, label, by, values or {}, notes)
-    for taken in sets.keys() & {REAL, TEST}:
-        raise UserError(f"evaluate: a set is called '{taken}', as the real texts are; rename that source or value.")
     found = compare(sets, truth, tested, draws=draws, resamples=resamples)
     return msgspec.structs.replace(found, notes=(*notes, *found.notes))
 
@@ -201,6 +200,8 @@ def _sets(
             notes.append(f"{name}: {empty:,} {'row' if empty == 1 else 'rows'} without text left out.")
         if by is None and name not in found:
             raise SourceError(f"{path}: has no text in the column '{text}'; expected at least two.")
+    if len(found) > MOST_SETS:
+        raise UserError(f"--by {by}: {len(found):,} different values; expected at most {MOST_SETS} to compare.")
     if not found:
         raise SourceError(f"{', '.join(map(str, sources))}: no text in the column '{text}'; expected at least two.")
     return dict(found)

@@ -15,6 +15,7 @@ from factory.evaluation.leakage import Overlap
 from factory.terminal import fill, table
 
 EXAMPLES = 3
+CLASSES = 4
 CLIP = 140
 REAL = "real texts"
 MAJORITY = "most frequent class"
@@ -33,7 +34,9 @@ def evaluation_text(result: Evaluation) -> str:
         INTERVALS,
         "\n".join(fill(f"note: {note}") for note in result.notes),
     ]
-    return "\n\n".join(part for part in parts if part)
+    # What a model wrote must not steer a terminal.
+    shown = "\n\n".join(part for part in parts if part)
+    return "".join(char if char.isprintable() or char == "\n" else "?" for char in shown)
 
 
 def figure(value: Figure | None, places: int = 2) -> str:
@@ -54,7 +57,7 @@ def _titled(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) 
 
 
 def _lines(result: Evaluation) -> list[tuple[str, Line]]:
-    return [*((line.name, line) for line in result.sources), (REAL, result.real)]
+    return [*((_clipped(line.name), line) for line in result.sources), (REAL, result.real)]
 
 
 def _utility(result: Evaluation) -> str:
@@ -68,19 +71,23 @@ def _utility(result: Evaluation) -> str:
         for name, each in found
     ]
     title = f"utility: a classifier trained on each, tested on {result.test:,} real texts"
-    return _titled(title, ("trained on", "texts", "macro-F1", "accuracy"), rows)
+    shown = _titled(title, ("trained on", "texts", "macro-F1", "accuracy"), rows)
+    return f"{shown}\n\n{fill('classes: ' + '; '.join(_classes(name, line) for name, line in _lines(result)))}"
+
+
+def _classes(name: str, line: Line) -> str:
+    """Shares of the classes of a set: filters and strategies may change them unasked."""
+    counts = sorted(line.classes.items(), key=lambda each: -each[1])
+    shares = [f"{_clipped(label)} {count / line.texts:.0%}" for label, count in counts[:CLASSES]]
+    more = len(counts) - CLASSES
+    return f"{name}: {', '.join([*shares, *([f'{more} more'] if more > 0 else [])]) or 'none'}"
 
 
 def _believability(result: Evaluation) -> str:
     rows = [
-        (
-            line.name,
-            figure(line.believability.judged_real),
-            figure(line.believability.real_judged_real),
-            figure(line.believability.auc),
-        )
-        for line in result.sources
-        if line.believability is not None
+        (name, figure(found.judged_real), figure(found.real_judged_real), figure(found.auc))
+        for name, line in _lines(result)
+        if (found := line.believability) is not None
     ]
     title = "believability: share that a discriminator takes for real, held out by source"
     return _titled(title, ("source", "judged real", "of real texts", "AUC (0.5 best)"), rows) if rows else ""
@@ -108,7 +115,9 @@ def _openings(result: Evaluation) -> str:
         found = line.diversity
         return (found.top_opening, found.opening_entropy, found.nearest) if found is not None else ()
 
-    named = [f"'{line.diversity.opening}' ({name})" for name, line in _lines(result) if line.diversity is not None]
+    named = [
+        f"'{_clipped(line.diversity.opening)}' ({name})" for name, line in _lines(result) if line.diversity is not None
+    ]
     title = "first two words and nearest texts, of as many"
     shown = _table(result, title, ("top opening", "entropy", "nearest ROUGE-L"), cells)
     return f"{shown}\n\n{fill('top openings: ' + ', '.join(named))}"
@@ -125,11 +134,14 @@ def _drift(result: Evaluation) -> str:
 
 
 def _leakage(overlaps: Sequence[Overlap]) -> str:
-    rows = [(f"{each.name} in {each.other}", f"{each.of:,}", f"{each.exact:,}", f"{each.near:,}") for each in overlaps]
+    rows = [
+        (_clipped(f"{each.name} in {each.other}"), f"{each.of:,}", f"{each.exact:,}", f"{each.near:,}")
+        for each in overlaps
+    ]
     title = "overlap: the same text, or one with a ROUGE-L above 0.7"
     lines = [_titled(title, ("texts", "of", "same", "near"), rows)]
     shown = [
-        f"{each.name} in {each.other} ({example.score:.2f}): {_clipped(example.text)} | {_clipped(example.other)}"
+        f"{_clipped(each.name)} in {each.other} ({example.score:.2f}): {_clipped(example.text)} | {_clipped(example.other)}"
         for each in overlaps
         for example in each.examples[:1]
     ]

@@ -67,8 +67,9 @@ def test_one_table_by_strategy_with_intervals_and_lines(factory: Command, tmp_pa
     for title in ("utility: ", "believability: ", "diversity, ", "first two words", "drift ", "overlap: "):
         assert title in done.out
     utility = done.out.split("\n\n")[0].splitlines()
-    assert [line.split("  ")[0] for line in utility[3:]] == ["shuffled", "other", "real texts", "most frequent class"]
-    assert all(line.count("[") == 2 for line in utility[3:])
+    assert [line.split("  ")[0] for line in utility[3:7]] == ["shuffled", "other", "real texts", "most frequent class"]
+    assert all(line.count("[") == 2 for line in utility[3:7])
+    assert "classes: shuffled: happy 50%, sad 50%; other: happy 50%, sad 50%" in done.out
     assert "note: made: 1 row without text left out." in done.out
     saved = json.loads((tmp_path / "e.json").read_text())
     assert saved["made_by"] == "factory evaluate"
@@ -104,6 +105,15 @@ def test_a_run_directory_is_a_source_and_its_rows_lead_to_their_grounds(factory:
     assert result.sources[0].believability.auc.value > 0.99
 
 
+def test_what_a_model_wrote_steers_no_terminal_and_long_names_fit(factory: Command, tmp_path: Path) -> None:
+    rows = [{"text": f"\x1b[31m{each.text}", "way": f"{'long ' * 20}\n\x1b[2J"} for each in texts(60, 4)]
+    write_rows(tmp_path / "odd.jsonl", rows)
+    done = factory("evaluate", "odd.jsonl", "--by", "way", "--real", "real.jsonl", "--real-text", "tweet", *QUICK)
+    assert done.code == 0
+    assert done.out.replace("\n", "").isprintable()
+    assert max(map(len, done.out.splitlines())) <= 80
+
+
 def test_unlabelled_texts_are_measured_without_utility(factory: Command) -> None:
     done = factory("evaluate", "made.jsonl", "--real", "real.jsonl", "--real-text", "tweet", *QUICK)
     assert (done.code, done.err) == (0, "")
@@ -126,6 +136,7 @@ def test_unlabelled_texts_are_measured_without_utility(factory: Command) -> None
         (("made.jsonl", *REAL, "--values", "happy"), "expected VALUE=CLASS"),
         (("made.jsonl", *REAL, "--out", "made.jsonl"), "made.jsonl: exists and is no evaluation"),
         (("made.jsonl", *REAL, "--out", "no/e.json"), "there is no folder no"),
+        (("made.jsonl", *REAL, "--by", "text"), "--by text: 250 different values; expected at most 50"),
         (("empty.jsonl", *REAL), "empty.jsonl: has no text in the column 'text'"),
         (("one.jsonl", *REAL), "one: expected at least 2 texts, found 1"),
         (("real.jsonl", *REAL, "--text", "tweet", "--real-text", "tweet"), "a set is called 'real'"),
@@ -218,3 +229,19 @@ def test_on_real_texts_the_other_half_is_believed_and_shuffled_words_are_not(fac
     assert half_.believability.auc.low - 0.02 <= 0.5 <= half_.believability.auc.high + 0.02
     assert shuffled.believability.auc.low > 0.6
     assert half_.drift.vocabulary.value == pytest.approx(result.real.drift.vocabulary.value, abs=0.03)
+
+
+def test_what_the_step_cannot_measure_is_noted_and_ends_no_run(factory: Command, tmp_path: Path) -> None:
+    (tmp_path / "s.json").write_text('{"answers": ["x"]}')
+    for number, (old, new, note) in enumerate(
+        [
+            ("made.jsonl", "one.jsonl", "note: nothing was evaluated: way: expected at least 2 texts, found 1."),
+            ("made.jsonl", "none.jsonl", "note: nothing was evaluated: no record has a text"),
+            ("by: way", "by: text", "expected at least 2 texts"),
+        ]
+    ):
+        write_rows(tmp_path / "one.jsonl", [{"text": "A text", "label": "sad", "way": "way"}])
+        write_rows(tmp_path / "none.jsonl", [{"text": " ", "label": "sad", "way": "way"}])
+        (tmp_path / "e.yaml").write_text(STEP.replace(old, new, 1))
+        assert factory("run", "e.yaml", "--quiet", "--out", f"runs/{number}").code == 0
+        assert note in " ".join(factory("show", f"runs/{number}").out.split())

@@ -93,8 +93,10 @@ def compare(
         resamples: Of each bootstrap.
 
     Raises:
-        UserError: If a set is empty or has but one text.
+        UserError: If a set is empty or has but one text, or is called as the real texts are.
     """
+    for taken in sources.keys() & {REAL, TEST, GROUNDS}:
+        raise UserError(f"a set is called '{taken}', as texts to compare with are; rename that source or value.")
     for name, texts in {**sources, REAL: real}.items():
         if len(texts) < FEWEST:
             raise UserError(f"{name}: expected at least {FEWEST} texts, found {len(texts)}.")
@@ -133,9 +135,14 @@ class _Comparison:
                 "few are left to be held out; name test texts."
             )
             return real, []
+        grounds = (
+            f"none of the {len(self._grounds):,} that served as grounds"
+            if self._grounds
+            else "and no synthetic text names its ground, so that some of these may have served as one"
+        )
         self._notes.append(
-            f"no test texts are named: {len(out):,} of {len(real):,} real texts were held out by hash, none of the "
-            f"{len(self._grounds):,} that served as grounds; the other figures rest on the other {len(rest):,}."
+            f"no test texts are named: {len(out):,} of {len(real):,} real texts were held out by hash, {grounds}; the "
+            f"other figures rest on the other {len(rest):,}."
         )
         return rest, out
 
@@ -200,6 +207,12 @@ class _Comparison:
 
     def _note_sizes(self, everything: Mapping[str, Sequence[Text]]) -> None:
         tested = {TEST: self._test} if self._test else {}
+        smallest = min(everything, key=lambda name: len(everything[name]))
+        if len(everything[smallest]) < SMALL and len(everything) > FEWEST:
+            self._notes.append(
+                f"every set is measured at {len(everything[smallest])} texts, as '{smallest}' has no more; leave that "
+                "one out for sharper figures of the others."
+            )
         for name, texts in {**everything, **tested}.items():
             groups = len({each.group for each in texts})
             if groups < SMALL:

@@ -101,12 +101,12 @@ def _note(sets: dict[str, list[Text]], ctx: Context, options: Options) -> None:
     """Measure, and tell the main figures; what cannot be measured is told instead and ends no run."""
     if ctx.planning:
         return
-    real = _texts(options.real, ctx.base)
-    test = None if options.test is None else _texts(options.test, ctx.base)
     if not sets:
         ctx.note("nothing was evaluated: no record has a text")
         return
     try:
+        real = _texts(options.real, ctx.base)
+        test = None if options.test is None else _texts(options.test, ctx.base)
         found = compare(sets, real, test, draws=options.draws, resamples=options.resamples)
     except UserError as error:
         ctx.note(f"nothing was evaluated: {error}")

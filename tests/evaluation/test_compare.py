@@ -94,6 +94,7 @@ def test_planted_leakage_into_the_test_texts_is_reported() -> None:
 def test_what_cannot_be_measured_or_says_little_is_noted(made: list[Text], note: str) -> None:
     found = compare({"made": made, "fine": texts(200, 7, labelled=True)}, REAL, TEST, draws=2, resamples=20)
     assert any(each.startswith(note) for each in found.notes), found.notes
+    assert (found.real.diversity.size < 100) == any(each.startswith("every set is measured at") for each in found.notes)
     assert found.sources[1].believability is not None
     assert found.sources[1].utility is not None
 

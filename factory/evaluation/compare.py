@@ -121,6 +121,7 @@ class _Comparison:
         grouped = by_source(real, [])[0]
         self._grounds = [each for each in grouped if each.id in grounds]
         self._real, self._test = self._split(grouped, test)
+        self._testable = self._is_testable()
 
     def _split(self, real: list[Text], test: Sequence[Text] | None) -> tuple[list[Text], list[Text]]:
         """Real texts to train with, and those to test on."""
@@ -153,7 +154,7 @@ class _Comparison:
         size = min(map(len, everything.values()))
         lines = {name: self._line(name, texts, size) for name, texts in everything.items()}
         test = self._test
-        lowest = majority(self._real, test, resamples=self._resamples) if self._is_labelled() else None
+        lowest = majority(self._real, test, resamples=self._resamples) if self._testable else None
         real = lines.pop(REAL)
         return Evaluation(
             tuple(lines.values()), real, lowest, len(test), tuple(self._leakage()), tuple(dict.fromkeys(self._notes))
@@ -174,11 +175,20 @@ class _Comparison:
             else drift(self._real, texts, size=distance, resamples=self._resamples),
         )
 
-    def _is_labelled(self) -> bool:
-        return bool(self._test) and all(each.label for each in (*self._real, *self._test))
+    def _is_testable(self) -> bool:
+        """Whether classifiers can be tested; a note says why not, unless no real text has a class."""
+        classes = sorted({each.label for each in self._test})
+        bare = sum(not each.label for each in (*self._real, *self._test))
+        if not self._test:
+            return False
+        if bare:
+            self._notes.append(f"utility is not measured: {bare:,} real or test texts have no label.")
+        elif len(classes) < 2:
+            self._notes.append(f"utility is not measured: all test texts are of the class '{classes[0]}'.")
+        return not bare and len(classes) > 1
 
     def _utility(self, name: str, texts: list[Text], size: int) -> Utility | None:
-        if not self._is_labelled():
+        if not self._testable:
             return None
         if not any(each.label for each in texts):
             self._notes.append(f"{name}: utility is not measured: the texts have no labels.")

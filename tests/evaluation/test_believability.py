@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from factory.errors import UserError
 from factory.evaluation.believability import _Ranking, believability
 from factory.evaluation.bootstrap import percentile
 from factory.evaluation.texts import Text, by_source, fold
+from factory.resources import resource
 
 from .grammar import corrupted, texts
 
@@ -44,6 +47,17 @@ def test_the_more_texts_are_corrupted_the_fewer_are_believed() -> None:
     assert aucs[-1] > 0.85
     assert found[0].auc.high < found[2].auc.low
     assert found[2].auc.high < found[3].auc.low
+
+
+def test_on_seed_tasks_the_order_is_right_too() -> None:
+    path = resource("seeds/self_instruct.jsonl")
+    assert path is not None
+    tasks = [json.loads(line) for line in path.read_text().splitlines()]
+    real = [Text(f"seed{n}", task["instruction"]) for n, task in enumerate(tasks)]
+    found = [measured(corrupted(real, share, 9), real).auc.value for share in (0.0, 0.5, 1.0)]
+    assert found == sorted(found)
+    assert found[0] == pytest.approx(0.5, abs=1e-6)
+    assert found[-1] > 0.6
 
 
 def test_no_text_is_measured_by_a_discriminator_that_saw_its_source(monkeypatch: pytest.MonkeyPatch) -> None:

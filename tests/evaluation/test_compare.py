@@ -99,6 +99,29 @@ def test_what_cannot_be_measured_or_says_little_is_noted(made: list[Text], note:
     assert found.sources[1].utility is not None
 
 
+@pytest.mark.parametrize(
+    ("real", "test", "note"),
+    [
+        ([each for each in REAL if each.label == "sad"], None, "all test texts are of the class 'sad'"),
+        (REAL, [each for each in TEST if each.label == "sad"], "all test texts are of the class 'sad'"),
+        ([*REAL, Text("bare", "No label")], TEST, "1 real or test texts have no label"),
+        (REAL, texts(120, 9), "120 real or test texts have no label"),
+    ],
+)
+def test_real_texts_that_nothing_can_be_tested_on_are_noted_once(
+    real: list[Text], test: list[Text] | None, note: str
+) -> None:
+    found = compare({"made": texts(120, 8, labelled=True)}, real, test, resamples=20)
+    assert [note in each for each in found.notes].count(True) == 1
+    assert (found.majority, found.sources[0].utility, found.real.utility) == (None, None, None)
+    assert found.sources[0].believability is not None
+
+
+def test_a_set_is_not_called_as_the_real_texts_are() -> None:
+    with pytest.raises(UserError, match="a set is called 'real'"):
+        compare({"real": TEST}, REAL)
+
+
 def test_a_set_without_texts_is_refused() -> None:
     with pytest.raises(UserError, match="made: expected at least 2 texts, found 1"):
         compare({"made": TEST[:1]}, REAL)

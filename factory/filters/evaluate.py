@@ -4,7 +4,8 @@ With `real: {path: tweets.csv, text: tweet}` every `{"text": "…", "label": "�
 a note such as "grounded (500 texts): judged real 0.20 [0.18, 0.22] (real texts 0.81), AUC 0.88 [0.87, 0.89]; …".
 The figures are those of `factory evaluate`, see `factory.evaluation`; the whole table comes of `factory evaluate DIR`.
 
-Belongs last: what a later step turns away is measured too. A plan measures nothing. Texts are kept in memory.
+Belongs last: what a later step turns away is measured too, and a later step that has enough ends this one without figures.
+A plan measures nothing. Texts are kept in memory.
 """
 
 from __future__ import annotations
@@ -82,8 +83,10 @@ async def run(records: AsyncIterator[Record], ctx: Context, options: Options) ->
         async for record in records:
             _take(sets, record, options)
             yield record
-    except GeneratorExit:  # a later step or the dataset has enough
-        _note(sets, ctx, options)
+    except GeneratorExit:
+        task = asyncio.current_task()
+        if task is not None and not task.cancelling():  # the dataset has enough; the run was not interrupted
+            _note(sets, ctx, options)
         raise
     await asyncio.to_thread(_note, sets, ctx, options)
 

@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 from factory import __version__
-from factory.errors import FactoryError, RecipeError
+from factory.errors import FactoryError, RecipeError, UserError
 
 app = typer.Typer(
     name="factory",
@@ -318,6 +318,58 @@ def filter_(
         typer.echo(f"warning: {sentence}", err=True)
     typer.echo(filtered_text(result), err=result.status == "interrupted")
     raise typer.Exit(result.exit_code)
+
+
+@app.command()
+def evaluate(
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help="Run directories and files of rows.")],
+    real: Annotated[
+        str, typer.Option("--real", metavar="FILE", help="Real texts; or YAML: '{path: a.csv, text: tweet}'.")
+    ],
+    test: Annotated[
+        str | None, typer.Option("--test", metavar="FILE", help="Real texts to test on; a part of --real by default.")
+    ] = None,
+    text: Annotated[str, typer.Option("--text", metavar="COLUMN", help="Column of the text.")] = "text",
+    label: Annotated[
+        str | None, typer.Option("--label", metavar="COLUMN", help="Column of the class; label, if there is one.")
+    ] = None,
+    by: Annotated[str | None, typer.Option("--by", metavar="COLUMN", help="Compare the values of a column.")] = None,
+    values: Annotated[
+        list[str] | None, typer.Option("--values", metavar="VALUE=CLASS", help="Class for a value; repeatable.")
+    ] = None,
+    real_text: Annotated[
+        str | None, typer.Option("--real-text", metavar="COLUMN", help="Column of the text in real rows.")
+    ] = None,
+    real_label: Annotated[
+        str | None, typer.Option("--real-label", metavar="COLUMN", help="Column of the class in real rows.")
+    ] = None,
+    draws: Annotated[int, typer.Option("--draws", metavar="N", min=1, help="Samples to train on.")] = 5,
+    resamples: Annotated[int, typer.Option("--resamples", metavar="N", min=1, help="Of each bootstrap.")] = 1000,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write everything as JSON as well.")] = None,
+) -> None:
+    """Measure synthetic texts against real ones, without a model.
+
+    Utility of a classifier trained on them, believability, diversity, drift and leakage, with intervals of 95 %.
+    """
+    from factory.evaluating import check_out, write
+    from factory.evaluating import evaluate as measure
+    from factory.evaluation_text import evaluation_text
+
+    if out is not None:
+        check_out(out)
+    pairs = dict(_pair(each) for each in values or [])
+    columns: dict[str, Any] = {"text": text, "label": label, "real_text": real_text, "real_label": real_label}
+    result = measure(sources, real, test=test, by=by, values=pairs, draws=draws, resamples=resamples, **columns)
+    if out is not None:
+        write(result, out)
+    typer.echo(evaluation_text(result))
+
+
+def _pair(setting: str) -> tuple[str, str]:
+    value, equals, name = setting.partition("=")
+    if not equals or not name:
+        raise UserError(f"--values {setting}: expected VALUE=CLASS, e.g. 1=sarcastic.")
+    return value, name
 
 
 def _overrides(set_: list[str] | None, engine: str | None, model: str | None) -> list[str]:

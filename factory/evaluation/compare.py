@@ -1,0 +1,244 @@
+"""Several sets of synthetic texts side by side, and the real texts as the line that they are compared with.
+
+    compare({"simple": simple, "grounded": grounded}, real)  ->  Evaluation(sources=(Line("simple", …), …), real=…, …)
+
+What cannot be measured is left out with a note that says why; what rests on few texts is measured with a note.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeVar
+
+import msgspec
+
+from factory.errors import UserError
+from factory.evaluation.believability import Believability, believability, training_sizes
+from factory.evaluation.bootstrap import RESAMPLES
+from factory.evaluation.diversity import Diversity, diversity
+from factory.evaluation.downstream import DRAWS, Utility, majority, utility
+from factory.evaluation.drift import Drift, drift, drift_of_real
+from factory.evaluation.leakage import Overlap, overlap
+from factory.evaluation.texts import Text, by_source, held_out
+
+REAL: Final = "real"
+TEST: Final = "test"
+GROUNDS: Final = "grounds"
+HELD_OUT: Final = 0.3
+SMALL: Final = 100
+SMALL_CLASS: Final = 10
+FEWEST: Final = 2
+
+_Measured = TypeVar("_Measured")
+
+
+class Line(msgspec.Struct, frozen=True):
+    """What was measured of one set of texts; None where it could not be.
+
+    Attributes:
+        name: Of the set.
+        texts: How many there are.
+        classes: Texts of each class.
+        utility: Of a classifier that is trained on it.
+        believability: By held-out discriminators; None of real texts, whose shares stand beside each set's.
+        diversity: At equal size.
+        drift: From the real texts; of these, of one half from the other.
+    """
+
+    name: str
+    texts: int
+    classes: dict[str, int]
+    utility: Utility | None = None
+    believability: Believability | None = None
+    diversity: Diversity | None = None
+    drift: Drift | None = None
+
+
+class Evaluation(msgspec.Struct, frozen=True):
+    """Sets of synthetic texts, compared.
+
+    Attributes:
+        sources: A line for each set.
+        real: The line of the real texts.
+        majority: Utility of naming the most frequent class of the real texts.
+        test: Texts that were tested on; 0 if none.
+        leakage: What is on both sides of a test.
+        notes: What to know before believing a figure.
+    """
+
+    sources: tuple[Line, ...]
+    real: Line
+    majority: Utility | None
+    test: int
+    leakage: tuple[Overlap, ...]
+    notes: tuple[str, ...]
+
+
+def compare(
+    sources: Mapping[str, Sequence[Text]],
+    real: Sequence[Text],
+    test: Sequence[Text] | None = None,
+    *,
+    draws: int = DRAWS,
+    resamples: int = RESAMPLES,
+) -> Evaluation:
+    """Measure each set.
+
+    Args:
+        sources: Synthetic texts by the name of their set; those with a `ground` name a real text by its id.
+        real: Real texts; those without label are compared, but nothing is trained to name classes.
+        test: Real texts to test classifiers on; by default 30 % of the others, by hash, without grounds.
+        draws: Samples that a classifier is trained on.
+        resamples: Of each bootstrap.
+
+    Raises:
+        UserError: If a set is empty or has but one text, or is called as the real texts are.
+    """
+    for taken in sources.keys() & {REAL, TEST, GROUNDS}:
+        raise UserError(f"a set is called '{taken}', as texts to compare with are; rename that source or value.")
+    for name, texts in {**sources, REAL: real}.items():
+        if len(texts) < FEWEST:
+            raise UserError(f"{name}: expected at least {FEWEST} texts, found {len(texts)}.")
+    return _Comparison(sources, real, test, draws, resamples).evaluation()
+
+
+class _Comparison:
+    """The texts with their groups, the sizes at which sets are equal, and the notes made on the way."""
+
+    def __init__(
+        self,
+        sources: Mapping[str, Sequence[Text]],
+        real: Sequence[Text],
+        test: Sequence[Text] | None,
+        draws: int,
+        resamples: int,
+    ) -> None:
+        self._draws, self._resamples = draws, resamples
+        self._notes: list[str] = []
+        self._sources = {name: by_source(real, texts)[1] for name, texts in sources.items()}
+        grounds = {each.ground for texts in sources.values() for each in texts}
+        grouped = by_source(real, [])[0]
+        self._grounds = [each for each in grouped if each.id in grounds]
+        self._real, self._test = self._split(grouped, test)
+        self._testable = self._is_testable()
+
+    def _split(self, real: list[Text], test: Sequence[Text] | None) -> tuple[list[Text], list[Text]]:
+        """Real texts to train with, and those to test on."""
+        if test is not None:
+            return real, by_source(real, test)[1]
+        if not any(each.label for each in real):
+            return real, []
+        rest, out = held_out(real, {each.group for each in self._grounds}, HELD_OUT)
+        if len(out) < FEWEST or len(rest) < FEWEST:
+            self._notes.append(
+                f"utility is not measured: of {len(real):,} real texts {len(self._grounds):,} served as grounds, and too "
+                "few are left to be held out; name test texts."
+            )
+            return real, []
+        grounds = (
+            f"none of the {len(self._grounds):,} that served as grounds"
+            if self._grounds
+            else "and no synthetic text names its ground, so that some of these may have served as one"
+        )
+        self._notes.append(
+            f"no test texts are named: {len(out):,} of {len(real):,} real texts were held out by hash, {grounds}; the "
+            f"other figures rest on the other {len(rest):,}."
+        )
+        return rest, out
+
+    def evaluation(self) -> Evaluation:
+        """Everything, measured."""
+        everything = {**self._sources, REAL: self._real}
+        self._note_sizes(everything)
+        size = min(map(len, everything.values()))
+        lines = {name: self._line(name, texts, size) for name, texts in everything.items()}
+        test = self._test
+        lowest = majority(self._real, test, resamples=self._resamples) if self._testable else None
+        real = lines.pop(REAL)
+        return Evaluation(
+            tuple(lines.values()), real, lowest, len(test), tuple(self._leakage()), tuple(dict.fromkeys(self._notes))
+        )
+
+    def _line(self, name: str, texts: list[Text], size: int) -> Line:
+        distance = max(1, min(size, len(self._real) // 2))
+        is_real = name == REAL
+        return Line(
+            name,
+            len(texts),
+            dict(sorted(Counter(each.label for each in texts if each.label).items())),
+            self._utility(name, texts, size),
+            None if is_real else self._tried(name, lambda: self._believability(texts)),
+            diversity(texts, size=size),
+            drift_of_real(texts, size=distance, resamples=self._resamples)
+            if is_real
+            else drift(self._real, texts, size=distance, resamples=self._resamples),
+        )
+
+    def _is_testable(self) -> bool:
+        """Whether classifiers can be tested; a note says why not, unless no real text has a class."""
+        classes = sorted({each.label for each in self._test})
+        bare = sum(not each.label for each in (*self._real, *self._test))
+        if not self._test:
+            return False
+        if bare:
+            self._notes.append(f"utility is not measured: {bare:,} real or test texts have no label.")
+        elif len(classes) < 2:
+            self._notes.append(f"utility is not measured: all test texts are of the class '{classes[0]}'.")
+        return not bare and len(classes) > 1
+
+    def _utility(self, name: str, texts: list[Text], size: int) -> Utility | None:
+        if not self._testable:
+            return None
+        if not any(each.label for each in texts):
+            self._notes.append(f"{name}: utility is not measured: the texts have no labels.")
+            return None
+        return self._tried(
+            name, lambda: utility(texts, self._test, size=size // 2, draws=self._draws, resamples=self._resamples)
+        )
+
+    def _believability(self, texts: list[Text]) -> Believability:
+        """With discriminators trained on as many texts as the smallest set allows."""
+        sizes = []
+        for other in self._sources.values():
+            try:
+                sizes.append(min(training_sizes(self._real, other)))
+            except UserError:  # noted where that set is measured
+                continue
+        return believability(self._real, texts, size=min(sizes, default=None), resamples=self._resamples)
+
+    def _tried(self, name: str, measure: Callable[[], _Measured]) -> _Measured | None:
+        """The figures, or a note on why there are none."""
+        try:
+            return measure()
+        except UserError as error:
+            self._notes.append(f"{name}: {error}")
+            return None
+
+    def _note_sizes(self, everything: Mapping[str, Sequence[Text]]) -> None:
+        tested = {TEST: self._test} if self._test else {}
+        smallest = min(everything, key=lambda name: len(everything[name]))
+        if len(everything[smallest]) < SMALL and len(everything) > FEWEST:
+            self._notes.append(
+                f"every set is measured at {len(everything[smallest])} texts, as '{smallest}' has no more; leave that "
+                "one out for sharper figures of the others."
+            )
+        for name, texts in {**everything, **tested}.items():
+            groups = len({each.group for each in texts})
+            if groups < SMALL:
+                counted = f"n = {len(texts)}" + (f" from {groups} sources" if groups < len(texts) else "")
+                self._notes.append(f"{name}: {counted}: figures and intervals say little.")
+            counts = Counter(each.label for each in texts if each.label)
+            for label, count in sorted(counts.items()):
+                if count < SMALL_CLASS:
+                    self._notes.append(f"{name}: the class '{label}' has {count} texts: macro-F1 says little.")
+
+    def _leakage(self) -> list[Overlap]:
+        """Overlaps that make figures better than they are, then what was copied from real texts."""
+        found = []
+        if self._test:
+            found += [overlap(name, texts, TEST, self._test) for name, texts in self._sources.items()]
+            found.append(overlap(REAL, self._real, TEST, self._test))
+            if self._grounds:
+                found.append(overlap(GROUNDS, self._grounds, TEST, self._test))
+        return [*found, *(overlap(name, texts, REAL, self._real) for name, texts in self._sources.items())]

@@ -1,0 +1,153 @@
+"""What `factory evaluate` prints: one comparison in small tables that fit 80 columns.
+
+source    trained on  macro-F1           accuracy
+--------  ----------  -----------------  -----------------
+grounded         500  0.52 [0.48, 0.56]  0.60 [0.56, 0.64]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from factory.evaluation.bootstrap import Figure
+from factory.evaluation.compare import Evaluation, Line
+from factory.evaluation.leakage import Overlap
+from factory.terminal import fill, table
+
+EXAMPLES = 3
+CLASSES = 4
+CLIP = 140
+REAL = "real texts"
+MAJORITY = "most frequent class"
+INTERVALS = "in brackets: intervals of 95 %"
+
+
+def evaluation_text(result: Evaluation) -> str:
+    """Every table that has something to show, then leakage and notes."""
+    parts = [
+        _utility(result),
+        _believability(result),
+        _diversity(result),
+        _openings(result),
+        _drift(result),
+        _leakage(result.leakage),
+        INTERVALS,
+        "\n".join(fill(f"note: {note}") for note in result.notes),
+    ]
+    # What a model wrote must not steer a terminal.
+    shown = "\n\n".join(part for part in parts if part)
+    return "".join(char if char.isprintable() or char == "\n" else "?" for char in shown)
+
+
+def figure(value: Figure | None, places: int = 2) -> str:
+    """A figure with its interval.
+
+    >>> figure(Figure(0.5, 0.25, 0.75)), figure(Figure(3.0), 1), figure(None)
+    ('0.50 [0.25, 0.75]', '3.0', '-')
+    """
+    if value is None:
+        return "-"
+    if value.low is None or value.high is None:
+        return f"{value.value:.{places}f}"
+    return f"{value.value:.{places}f} [{value.low:.{places}f}, {value.high:.{places}f}]"
+
+
+def _titled(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return f"{fill(title)}\n{table(headings, rows)}"
+
+
+def _lines(result: Evaluation) -> list[tuple[str, Line]]:
+    return [*((_clipped(line.name), line) for line in result.sources), (REAL, result.real)]
+
+
+def _utility(result: Evaluation) -> str:
+    if result.majority is None:
+        return ""
+    found = [(name, line.utility) for name, line in _lines(result)] + [(MAJORITY, result.majority)]
+    rows = [
+        (name, "-", "-", "-")
+        if each is None
+        else (name, f"{each.trained_on:,}" if each.trained_on else "-", figure(each.macro_f1), figure(each.accuracy))
+        for name, each in found
+    ]
+    title = f"utility: a classifier trained on each, tested on {result.test:,} real texts"
+    shown = _titled(title, ("trained on", "texts", "macro-F1", "accuracy"), rows)
+    return f"{shown}\n\n{fill('classes: ' + '; '.join(_classes(name, line) for name, line in _lines(result)))}"
+
+
+def _classes(name: str, line: Line) -> str:
+    """Shares of the classes of a set: filters and strategies may change them unasked."""
+    counts = sorted(line.classes.items(), key=lambda each: -each[1])
+    shares = [f"{_clipped(label)} {count / line.texts:.0%}" for label, count in counts[:CLASSES]]
+    more = len(counts) - CLASSES
+    return f"{name}: {', '.join([*shares, *([f'{more} more'] if more > 0 else [])]) or 'none'}"
+
+
+def _believability(result: Evaluation) -> str:
+    rows = [
+        (name, figure(found.judged_real), figure(found.real_judged_real), figure(found.auc))
+        for name, line in _lines(result)
+        if (found := line.believability) is not None
+    ]
+    title = "believability: share that a discriminator takes for real, held out by source"
+    return _titled(title, ("source", "judged real", "of real texts", "AUC (0.5 best)"), rows) if rows else ""
+
+
+def _table(
+    result: Evaluation, title: str, headings: Sequence[str], cells: Callable[[Line], Sequence[Figure]], places: int = 2
+) -> str:
+    rows = [(name, *(figure(each, places) for each in cells(line))) for name, line in _lines(result)]
+    return _titled(title, ("source", *headings), rows)
+
+
+def _diversity(result: Evaluation) -> str:
+    def cells(line: Line) -> Sequence[Figure]:
+        found = line.diversity
+        return (found.distinct_1, found.distinct_2, found.repeated) if found is not None else ()
+
+    size = result.real.diversity.size if result.real.diversity is not None else 0
+    title = f"diversity, of {size:,} texts of each"
+    return _table(result, title, ("distinct words", "distinct pairs", "repeated"), cells)
+
+
+def _openings(result: Evaluation) -> str:
+    def cells(line: Line) -> Sequence[Figure]:
+        found = line.diversity
+        return (found.top_opening, found.opening_entropy, found.nearest) if found is not None else ()
+
+    named = [
+        f"'{_clipped(line.diversity.opening)}' ({name})" for name, line in _lines(result) if line.diversity is not None
+    ]
+    title = "first two words and nearest texts, of as many"
+    shown = _table(result, title, ("top opening", "entropy", "nearest ROUGE-L"), cells)
+    return f"{shown}\n\n{fill('top openings: ' + ', '.join(named))}"
+
+
+def _drift(result: Evaluation) -> str:
+    rows = [
+        (name, figure(found.words_mean, 1), figure(found.words_distance), figure(found.vocabulary))
+        for name, line in _lines(result)
+        if (found := line.drift) is not None
+    ]
+    title = "drift from the real texts, and of one half of these from the other"
+    return _titled(title, ("source", "longer by, words", "length (KS)", "vocabulary (JS)"), rows)
+
+
+def _leakage(overlaps: Sequence[Overlap]) -> str:
+    rows = [
+        (_clipped(f"{each.name} in {each.other}"), f"{each.of:,}", f"{each.exact:,}", f"{each.near:,}")
+        for each in overlaps
+    ]
+    title = "overlap: the same text, or one with a ROUGE-L above 0.7"
+    lines = [_titled(title, ("texts", "of", "same", "near"), rows)]
+    shown = [
+        f"{_clipped(each.name)} in {each.other} ({example.score:.2f}): {_clipped(example.text)} | {_clipped(example.other)}"
+        for each in overlaps
+        for example in each.examples[:1]
+    ]
+    return "\n\n".join([*lines, *(["\n".join(map(fill, shown[:EXAMPLES]))] if shown else [])])
+
+
+def _clipped(text: str) -> str:
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return line if len(line) <= CLIP else f"{line[:CLIP]}…"

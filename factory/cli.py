@@ -353,7 +353,7 @@ def evaluate(
     """
     from factory.evaluating import check_out, write
     from factory.evaluating import evaluate as measure
-    from factory.evaluation_text import evaluation_text
+    from factory.terminal.evaluations import evaluation_text
 
     if out is not None:
         check_out(out)

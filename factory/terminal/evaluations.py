@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from factory.evaluation.bootstrap import Figure
 from factory.evaluation.compare import Evaluation, Line
 from factory.evaluation.leakage import Overlap
-from factory.terminal import fill, table
+from factory.terminal.layout import fill, table
 
 EXAMPLES = 3
 CLASSES = 4

@@ -66,7 +66,11 @@ def test_one_table_by_strategy_with_intervals_and_lines(factory: Command, tmp_pa
     assert max(map(len, done.out.splitlines())) <= 80
     for title in ("utility: ", "believability: ", "diversity, ", "first two words", "drift ", "overlap: "):
         assert title in done.out
-    utility = done.out.split("\n\n")[0].splitlines()
+    summary, utility = (part.splitlines() for part in done.out.split("\n\n")[:2])
+    assert summary[:2] == ["all in all", summary[1]]
+    assert summary[1].split() == ["source", "macro-F1", "judged", "real", "distinct", "pairs"]
+    assert [line.split("  ")[0] for line in summary[3:]] == ["shuffled", "other", "real texts", "most frequent class"]
+    assert [line.count("[") for line in summary[3:]] == [3, 3, 2, 1]
     assert [line.split("  ")[0] for line in utility[3:7]] == ["shuffled", "other", "real texts", "most frequent class"]
     assert all(line.count("[") == 2 for line in utility[3:7])
     assert "classes: shuffled: happy 50%, sad 50%; other: happy 50%, sad 50%" in done.out
@@ -117,7 +121,8 @@ def test_what_a_model_wrote_steers_no_terminal_and_long_names_fit(factory: Comma
 def test_unlabelled_texts_are_measured_without_utility(factory: Command) -> None:
     done = factory("evaluate", "made.jsonl", "--real", "real.jsonl", "--real-text", "tweet", *QUICK)
     assert (done.code, done.err) == (0, "")
-    assert done.out.startswith("believability")
+    assert done.out.startswith("all in all")
+    assert "utility: " not in done.out
     assert "most frequent class" not in done.out
 
 

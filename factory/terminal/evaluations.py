@@ -25,6 +25,7 @@ INTERVALS = "in brackets: intervals of 95 %"
 def evaluation_text(result: Evaluation) -> str:
     """Every table that has something to show, then leakage and notes."""
     parts = [
+        _summary(result),
         _utility(result),
         _believability(result),
         _diversity(result),
@@ -58,6 +59,25 @@ def _titled(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) 
 
 def _lines(result: Evaluation) -> list[tuple[str, Line]]:
     return [*((_clipped(line.name), line) for line in result.sources), (REAL, result.real)]
+
+
+def _summary(result: Evaluation) -> str:
+    """One line a set: what most people look at first."""
+    rows = []
+    for name, line in _lines(result):
+        found, used, spread = line.believability, line.utility, line.diversity
+        believed = found.judged_real if found is not None else None
+        rows.append(
+            (
+                name,
+                figure(used.macro_f1 if used is not None else None),
+                figure(believed),
+                figure(spread.distinct_2 if spread is not None else None),
+            )
+        )
+    if result.majority is not None:
+        rows.append((MAJORITY, figure(result.majority.macro_f1), "-", "-"))
+    return _titled("all in all", ("source", "macro-F1", "judged real", "distinct pairs"), rows)
 
 
 def _utility(result: Evaluation) -> str:

@@ -8,7 +8,7 @@
 
 `rouge_l` is the exact filter by ROUGE-L; `cluster` is the same over several machines. `tokenizers` turns a text into
 tokens. Below them: `encoding` (tokens to numbers and hashes), `pages` (bitmaps of the pool), `measure` (the score and
-what a bitmap rules out), `kernels` and `compiled` (numba), `plain` (numpy and rapidfuzz), `state` (saved to disk).
+what a bitmap rules out), `pool`, `compiled` over three modules of kernels (numba), `plain` (numpy and rapidfuzz), `state` (saved to disk).
 """
 
 from factory.novelty.rouge_l import Decisions, Neighbour, NoveltyFilter, RougeLPool

@@ -27,7 +27,8 @@ import numpy.typing as npt
 
 from factory.errors import UserError
 from factory.novelty.encoding import Ints
-from factory.novelty.rouge_l import Backend, Decisions, RougeLPool, checked
+from factory.novelty.pool import Backend, RougeLPool, checked
+from factory.novelty.rouge_l import Decisions
 from factory.novelty.tokenizers import Tokenizer
 
 BLOCK: Final = 16_384

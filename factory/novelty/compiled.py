@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from factory.errors import UserError
-from factory.novelty import kernels
+from factory.novelty import kernels, token_kernels
 from factory.novelty.encoding import Encoded, Ints, readable
+from factory.novelty.lcs_kernels import Scratch
 from factory.novelty.pages import GROUP, PAGE_WORDS, WIDEST, Pages, grown, width
 from factory.novelty.tokenizers import Tokenizer
 
@@ -61,7 +62,7 @@ class CompiledVocabulary:
         marks = np.empty(len(ids), np.uint64)
         if len(self._seen) < len(self._hashes):
             self._seen = np.zeros(len(self._hashes), np.int32)
-        kernels.mark(ids, starts, lengths, self._seen, marks)
+        token_kernels.mark(ids, starts, lengths, self._seen, marks)
         return Encoded(ids, starts, lengths, marks)
 
     def _number(self, blobs: list[bytes]) -> tuple[npt.NDArray[np.int32], Ints]:
@@ -71,7 +72,7 @@ class CompiledVocabulary:
         lengths = np.zeros(len(blobs), np.int64)
         self._sizes[2] = done = 0
         while True:
-            done = kernels.number_tokens(
+            done = token_kernels.number_tokens(
                 data,
                 ends,
                 done,
@@ -96,7 +97,7 @@ class CompiledVocabulary:
         self._hashes = grown(self._hashes, len(self._slots) // 2)
         self._name_ends = grown(self._name_ends, len(self._slots) // 2)
         self._names = grown(self._names, int(self._sizes[1]) + max(most_bytes, int(self._sizes[1])))
-        kernels.fill_slots(self._slots, self._hashes, len(self))
+        token_kernels.fill_slots(self._slots, self._hashes, len(self))
 
 
 class Compiled:
@@ -108,7 +109,7 @@ class Compiled:
     def __init__(self, threads: int = 1) -> None:
         """Use so many threads for large blocks."""
         self.threads = threads
-        self._scratch: list[kernels.Scratch] = []
+        self._scratch: list[Scratch] = []
         self._executor: ThreadPoolExecutor | None = None
 
     def vocabulary(self, kind: Tokenizer, names: Sequence[bytes] = ()) -> CompiledVocabulary:
@@ -189,7 +190,7 @@ class Compiled:
     def _longest(self, encoded: Encoded, pages: Pages) -> int:
         return max(int(encoded.lengths.max(initial=0)), pages.longest)
 
-    def _ready(self, number: int, types: int, longest: int, texts: int, hits: int = PAGE_WORDS) -> kernels.Scratch:
+    def _ready(self, number: int, types: int, longest: int, texts: int, hits: int = PAGE_WORDS) -> Scratch:
         """Working memory of a thread, at least so large."""
         while len(self._scratch) <= number:
             self._scratch.append(_scratch(1024, 128, 1, PAGE_WORDS))
@@ -210,9 +211,9 @@ class Compiled:
         return held
 
 
-def _scratch(types: int, longest: int, texts: int, hits: int) -> kernels.Scratch:
+def _scratch(types: int, longest: int, texts: int, hits: int) -> Scratch:
     many = kernels.CANDIDATES
-    return kernels.Scratch(
+    return Scratch(
         slot=np.zeros(types, np.int32),
         local=np.zeros(longest, np.int32),
         masks=np.zeros(longest, np.uint64),

@@ -1,79 +1,29 @@
-"""The compiled half of the novelty filter: tokens, bitmaps, screening and bit-parallel LCS in numba.
+"""The compiled half of the novelty filter: bitmaps and screening in numba; tokens and LCS have modules of their own.
 
 `plain` has the same operations in numpy and rapidfuzz, with the same results; `compiled` calls what stands here.
 What makes a pair cheap: two 64-bit XORs and population counts, eight pairs an instruction where the processor has
 AVX-512 (0.05 to 0.1 ns a pair), over pages of texts of equal length that stay in the first-level cache while the
-queries of a block pass over them. The few pairs that the bitmaps cannot rule out are measured with the bit-parallel
-LCS of Hyyrö (2004): the first text as a bit vector, one addition a token of the second.
+queries of a block pass over them. The few pairs that the bitmaps cannot rule out are measured: see `lcs_kernels`.
 
 Signed and unsigned 64-bit integers never meet in an expression here: numba would make floats of them.
 """
-# ruff: noqa: ANN001, ANN201, ANN202, C901, SIM110 (what numba compiles best)
+# ruff: noqa: ANN001, ANN201, ANN202 (what numba compiles best)
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit, types
 from numba.extending import intrinsic
 
 from factory.novelty import measure
+from factory.novelty.lcs_kernels import count_bits, hold, hopeful, measured, release
 from factory.novelty.pages import FIRST_WIDER, GROUP, NARROWEST, PAGE_WORDS, WIDEST
 
 CANDIDATES = 1 << 15
 _ONE, _ZERO, _ALL = np.uint64(1), np.uint64(0), np.uint64(0xFFFFFFFFFFFFFFFF)
 _LOW6, _SIX = np.uint64(63), np.uint64(6)
-_OFFSET, _PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
-_STEP, _FIRST = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD1B54A32D192ED03)
-_SECOND, _THIRD = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-
-
-class Scratch(NamedTuple):
-    """Working memory of one thread; `slot`, `bags` and `masks` are all zeros between calls.
-
-    Attributes:
-        slot: For each token number, 1 + its place among the distinct tokens of the text in hand: [vocabulary].
-        local: That place for each position of the text: [longest text].
-        masks: Positions of each distinct token, as bits of one word: [longest text].
-        bags: How often each distinct token is left to match: [longest text].
-        matched: Places of the other text's tokens that occur in the text in hand: [longest text].
-        carries: Carry out of the previous word at each of them: [longest text].
-        bits: Bitmaps of the queries of a block, all widths of one query together.
-        sums: Distances while a page of wide bitmaps is read: [GROUP].
-        hits: Places in a page.
-        gaps: Distances of `hits`.
-        queries: Query of each candidate: [CANDIDATES].
-        others: Number in the pool of each candidate: [CANDIDATES].
-        apart: Distance of each candidate: [CANDIDATES].
-        order: Candidates by query: [CANDIDATES].
-    """
-
-    slot: npt.NDArray[np.int32]
-    local: npt.NDArray[np.int32]
-    masks: npt.NDArray[np.uint64]
-    bags: npt.NDArray[np.int32]
-    matched: npt.NDArray[np.int32]
-    carries: npt.NDArray[np.uint64]
-    bits: npt.NDArray[np.uint64]
-    sums: npt.NDArray[np.uint64]
-    hits: npt.NDArray[np.int32]
-    gaps: npt.NDArray[np.int32]
-    queries: npt.NDArray[np.int32]
-    others: npt.NDArray[np.int32]
-    apart: npt.NDArray[np.int32]
-    order: npt.NDArray[np.int32]
-
-
-@intrinsic
-def _count_bits(typing_context: Any, word: Any) -> Any:
-    """Population count of a 64-bit word."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.ctpop(arguments[0])
-
-    return types.uint64(types.uint64), generate
 
 
 @intrinsic
@@ -87,116 +37,7 @@ def _at(typing_context: Any, array: Any, index: Any) -> Any:
     return array.dtype(array, types.intp), generate
 
 
-_f_measure = njit(measure.f_measure, nogil=True, cache=True)
 _widest_distance = njit(measure.widest_distance, nogil=True, cache=True)
-
-
-# Tokens
-
-
-@njit(nogil=True, cache=True)
-def number_tokens(data, ends, first, kinds, slots, hashes, names, name_ends, sizes, ids, lengths):
-    """Number the tokens of texts `first` and on; new ones join the tables.
-
-    Args:
-        data: Bytes of all texts behind each other.
-        ends: Where each text ends in `data`: [texts].
-        first: Text to begin with.
-        kinds: What each byte becomes in a token, 0 if it separates: [256].
-        slots: Hash table, 1 + token number, 0 for empty: [power of two].
-        hashes: Hash of each token: [room].
-        names: Bytes of all tokens behind each other.
-        name_ends: Where each token ends in `names`: [room].
-        sizes: Tokens in the tables, bytes in `names`, ids written.
-        ids: Token numbers, written from `sizes[2]` on.
-        lengths: Tokens of each text, written: [texts].
-
-    Returns:
-        The first text that was not numbered because a table is full, or the number of texts.
-    """
-    wrap = np.uint64(len(slots) - 1)
-    room = min(len(hashes), len(slots) // 2)
-    for text in range(first, len(ends)):
-        position = ends[text - 1] if text > 0 else 0
-        end = ends[text]
-        written = sizes[2]
-        while position < end:
-            if kinds[data[position]] == 0:
-                position += 1
-                continue
-            begin = position
-            word = _OFFSET
-            while position < end and kinds[data[position]] != 0:
-                word = (word ^ np.uint64(kinds[data[position]])) * _PRIME
-                position += 1
-            word = (word ^ (word >> np.uint64(32))) * _SECOND
-            word ^= word >> np.uint64(29)
-            place = word & wrap
-            found = -1
-            while True:
-                number = np.int64(slots[np.int64(place)]) - 1
-                if number < 0:
-                    break
-                if hashes[number] == word and _same(data, begin, position, kinds, names, name_ends, number):
-                    found = number
-                    break
-                place = (place + _ONE) & wrap
-            if found < 0:
-                found = sizes[0]
-                used = sizes[1]
-                if found >= room or used + position - begin > len(names):
-                    return text
-                for index in range(begin, position):
-                    names[used + index - begin] = kinds[data[index]]
-                slots[np.int64(place)] = found + 1
-                hashes[found] = word
-                sizes[1] = used + position - begin
-                name_ends[found] = sizes[1]
-                sizes[0] = found + 1
-            ids[written] = found
-            written += 1
-        lengths[text] = written - sizes[2]
-        sizes[2] = written
-    return len(ends)
-
-
-@njit(nogil=True, cache=True)
-def _same(data, begin, end, kinds, names, name_ends, number):
-    at = name_ends[number - 1] if number > 0 else 0
-    if name_ends[number] - at != end - begin:
-        return False
-    for index in range(end - begin):
-        if kinds[data[begin + index]] != names[at + index]:
-            return False
-    return True
-
-
-@njit(nogil=True, cache=True)
-def fill_slots(slots, hashes, count):
-    """Enter the first `count` tokens into an empty hash table."""
-    wrap = np.uint64(len(slots) - 1)
-    for number in range(count):
-        place = hashes[number] & wrap
-        while slots[np.int64(place)] != 0:
-            place = (place + _ONE) & wrap
-        slots[np.int64(place)] = number + 1
-
-
-@njit(nogil=True, cache=True)
-def mark(ids, starts, lengths, seen, out):
-    """Hash of each labelled token, as `encoding.marks` computes it; `seen` is all zeros before and after."""
-    for text in range(len(starts)):
-        first, last = starts[text], starts[text] + lengths[text]
-        for position in range(first, last):
-            token = ids[position]
-            word = (np.uint64(token) | (np.uint64(seen[token]) << np.uint64(32))) + _STEP
-            seen[token] += 1
-            word = word * _FIRST
-            word = (word ^ (word >> np.uint64(30))) * _SECOND
-            word = (word ^ (word >> np.uint64(27))) * _THIRD
-            out[position] = word ^ (word >> np.uint64(31))
-        for position in range(first, last):
-            seen[ids[position]] = 0
 
 
 # Bitmaps
@@ -247,7 +88,7 @@ def _scan_narrow(rows, at, holds, fill, one, two, limit, hits, gaps):
         right = left + holds
         least = _ALL
         for index in range(GROUP):
-            least = min(least, _count_bits(_at(rows, left + index) ^ one) + _count_bits(_at(rows, right + index) ^ two))
+            least = min(least, count_bits(_at(rows, left + index) ^ one) + count_bits(_at(rows, right + index) ^ two))
         if least <= limit:
             count = _collect(rows, at, begin, holds, fill, one, two, limit, hits, gaps, count)
     return count
@@ -261,10 +102,10 @@ def _collect(rows, at, begin, holds, fill, one, two, limit, hits, gaps, count):
         right = left + holds
         least = _ALL
         for index in range(8):
-            least = min(least, _count_bits(_at(rows, left + index) ^ one) + _count_bits(_at(rows, right + index) ^ two))
+            least = min(least, count_bits(_at(rows, left + index) ^ one) + count_bits(_at(rows, right + index) ^ two))
         if least <= limit:
             for index in range(8):
-                gap = _count_bits(_at(rows, left + index) ^ one) + _count_bits(_at(rows, right + index) ^ two)
+                gap = count_bits(_at(rows, left + index) ^ one) + count_bits(_at(rows, right + index) ^ two)
                 if gap <= limit and part + index < fill:
                     hits[count] = part + index
                     gaps[count] = np.int32(gap)
@@ -287,7 +128,7 @@ def _scan_wide(rows, at, words, holds, fill, bits, query, limit, sums, hits, gap
             least = _ALL
             for index in range(GROUP):
                 gap = _at(sums, index) + (
-                    _count_bits(_at(rows, left + index) ^ one) + _count_bits(_at(rows, right + index) ^ two)
+                    count_bits(_at(rows, left + index) ^ one) + count_bits(_at(rows, right + index) ^ two)
                 )
                 sums[index] = gap
                 least = min(least, gap)
@@ -308,118 +149,6 @@ def _scan(rows, at, words, holds, fill, bits, query, limit, sums, hits, gaps):
     if words == NARROWEST:
         return _scan_narrow(rows, at, holds, fill, _at(bits, query), _at(bits, query + 1), limit, hits, gaps)
     return _scan_wide(rows, at, words, holds, fill, bits, query, limit, sums, hits, gaps)
-
-
-# Common subsequences
-
-
-@njit(nogil=True, cache=True)
-def _hold(text, scratch):
-    """Make a text the one in hand; returns its distinct tokens."""
-    slot, local, bags, masks = scratch.slot, scratch.local, scratch.bags, scratch.masks
-    distinct = 0
-    for position in range(len(text)):
-        place = slot[text[position]]
-        if place == 0:
-            distinct += 1
-            place = distinct
-            slot[text[position]] = place
-        local[position] = place - 1
-        bags[place - 1] += 1
-        if len(text) <= 64:
-            masks[place - 1] |= _ONE << np.uint64(position)
-    return distinct
-
-
-@njit(nogil=True, cache=True)
-def _release(text, distinct, scratch):
-    slot, bags, masks = scratch.slot, scratch.bags, scratch.masks
-    for position in range(len(text)):
-        slot[text[position]] = 0
-    for place in range(distinct):
-        bags[place] = 0
-        masks[place] = _ZERO
-
-
-@njit(nogil=True, cache=True)
-def _common_short(other, tokens, scratch):
-    """Length of the longest common subsequence with the text in hand, of at most 64 tokens."""
-    slot, masks = scratch.slot, scratch.masks
-    vector = _ALL
-    for index in range(len(other)):
-        place = slot[other[index]]
-        if place != 0:
-            both = vector & masks[place - 1]
-            vector = (vector + both) | (vector - both)
-    valid = _ALL >> np.uint64(64 - tokens)
-    return np.int64(_count_bits(~vector & valid))
-
-
-@njit(nogil=True, cache=True)
-def _shared(other, scratch):
-    """Note the other text's tokens that occur in the text in hand; how many are shared, repeats counted, and noted."""
-    slot, bags, matched = scratch.slot, scratch.bags, scratch.matched
-    shared = noted = 0
-    for index in range(len(other)):
-        place = slot[other[index]]
-        if place != 0:
-            matched[noted] = place - 1
-            noted += 1
-            bags[place - 1] -= 1
-            shared += bags[place - 1] >= 0
-    for index in range(noted):
-        bags[matched[index]] += 1
-    return shared, noted
-
-
-@njit(nogil=True, cache=True)
-def _common_long(noted, tokens, scratch):
-    """The same for any length: one word of the bit vector after the other, with the carries kept between them.
-
-    Tokens that do not occur in the text in hand change nothing and are left out beforehand.
-    """
-    local, masks, matched, carries = scratch.local, scratch.masks, scratch.matched, scratch.carries
-    carries[:noted] = _ZERO
-    common = 0
-    for begin in range(0, tokens, 64):
-        end = min(begin + 64, tokens)
-        for position in range(begin, end):
-            masks[local[position]] |= _ONE << np.uint64(position - begin)
-        vector = _ALL
-        for index in range(noted):
-            both = vector & masks[matched[index]]
-            total = vector + both
-            carry = np.uint64(total < vector)
-            total += carries[index]
-            carry |= np.uint64(total < carries[index])
-            carries[index] = carry
-            vector = total | (vector - both)
-        common += np.int64(_count_bits(~vector & (_ALL >> np.uint64(64 - (end - begin)))))
-        for position in range(begin, end):
-            masks[local[position]] = _ZERO
-    return common
-
-
-@njit(nogil=True, cache=True)
-def _hopeful(most, tokens, others, best, found):
-    """Whether a subsequence of `most` tokens would be better than the best so far, or as good as a found one."""
-    score = _f_measure(most, tokens, others)
-    return score > best or (found and score == best)
-
-
-@njit(nogil=True, cache=True)
-def _measured(other, gap, tokens, best, found, scratch):
-    """F-measure with the text in hand, or -1 as soon as it cannot be as good as `best`."""
-    others = len(other)
-    most = min((tokens + others - gap) >> 1, min(tokens, others))
-    if not _hopeful(most, tokens, others, best, found):
-        return -1.0
-    if tokens <= 64:
-        return _f_measure(_common_short(other, tokens, scratch), tokens, others)
-    shared, noted = _shared(other, scratch)
-    if not _hopeful(shared, tokens, others, best, found):
-        return -1.0
-    return _f_measure(_common_long(noted, tokens, scratch), tokens, others)
 
 
 # Screening
@@ -494,14 +223,14 @@ def _verify(noted, order, ids, starts, lengths, pool, best, nearest, scratch):
         text = order[place]
         tokens = lengths[text]
         held = ids[starts[text] : starts[text] + tokens]
-        distinct = _hold(held, scratch)
+        distinct = hold(held, scratch)
         for index in range(ends[place], ends[place + 1]):
             candidate = by_query[index]
             number = others[candidate]
             other = pool_tokens[pool_starts[number] : pool_starts[number + 1]]
-            score = _measured(other, apart[candidate], tokens, best[text], nearest[text] >= 0, scratch)
+            score = measured(other, apart[candidate], tokens, best[text], nearest[text] >= 0, scratch)
             _improve(score, np.int64(number), text, best, nearest)
-        _release(held, distinct, scratch)
+        release(held, distinct, scratch)
 
 
 @njit(nogil=True, cache=True)
@@ -574,15 +303,15 @@ def _compare(count, text, ids, starts, lengths, best, nearest, kept, numbers, sc
         if not kept[place] or lengths[place] == 0:
             continue
         most = min((lengths[text] + lengths[place] - gaps[index]) >> 1, min(lengths[text], lengths[place]))
-        if not _hopeful(most, lengths[text], lengths[place], best[text], nearest[text] >= 0):
+        if not hopeful(most, lengths[text], lengths[place], best[text], nearest[text] >= 0):
             continue
         if distinct < 0:
-            distinct = _hold(held, scratch)
+            distinct = hold(held, scratch)
         other = ids[starts[place] : starts[place] + lengths[place]]
-        score = _measured(other, gaps[index], lengths[text], best[text], nearest[text] >= 0, scratch)
+        score = measured(other, gaps[index], lengths[text], best[text], nearest[text] >= 0, scratch)
         _improve(score, numbers[place], text, best, nearest)
     if distinct >= 0:
-        _release(held, distinct, scratch)
+        release(held, distinct, scratch)
 
 
 # The nearest text, whatever its score
@@ -600,14 +329,14 @@ def find_nearest(text, marks, pool, best, nearest, scratch):
     for page in range(len(pool.at)):
         gap = _least_gap(page, pool, scratch)
         promises[page] = _promise(tokens, gap, pool.low[page], pool.high[page])
-    distinct = _hold(text, scratch)
+    distinct = hold(text, scratch)
     for page in np.argsort(-promises):
         if promises[page] < best[0]:
             break
         closest = _least_gap(page, pool, scratch)
         _measure_page(page, tokens, 0, closest, pool, best, nearest, scratch)
         _measure_page(page, tokens, closest + 1, tokens + pool.high[page], pool, best, nearest, scratch)
-    _release(text, distinct, scratch)
+    release(text, distinct, scratch)
 
 
 @njit(nogil=True, cache=True)
@@ -636,7 +365,7 @@ def _least_gap(page, pool, scratch):
             row = pool.at[page] + word * holds + begin
             one = _at(scratch.bits, query + word)
             for index in range(GROUP):
-                sums[index] = _at(sums, index) + _count_bits(_at(pool.bitmaps, row + index) ^ one)
+                sums[index] = _at(sums, index) + count_bits(_at(pool.bitmaps, row + index) ^ one)
         for index in range(min(GROUP, fill - begin)):
             least = min(least, sums[index])
     return np.int64(least)
@@ -669,5 +398,5 @@ def _measure_page(page, tokens, closest, farthest, pool, best, nearest, scratch)
         if scratch.gaps[index] >= closest:
             number = pool.entries[pool.entry_at[page] + scratch.hits[index]]
             other = pool.tokens[pool.starts[number] : pool.starts[number + 1]]
-            score = _measured(other, scratch.gaps[index], tokens, best[0], nearest[0] >= 0, scratch)
+            score = measured(other, scratch.gaps[index], tokens, best[0], nearest[0] >= 0, scratch)
             _improve(score, np.int64(number), 0, best, nearest)

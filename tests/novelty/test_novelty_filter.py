@@ -287,7 +287,7 @@ def test_auto_changes_to_numba_when_the_work_is_worth_it_and_decides_the_same(mo
     pytest.importorskip("numba")
     monkeypatch.delenv("FACTORY_NOVELTY_BACKEND", raising=False)
     texts = instructions[:1200]
-    monkeypatch.setattr("factory.novelty.rouge_l.FIRST_COMPILED", 300_000)
+    monkeypatch.setattr("factory.novelty.pool.FIRST_COMPILED", 300_000)
     ours = NoveltyFilter(0.7, "rouge")
     decided, used = [], []
     for first in range(0, len(texts), 100):
@@ -299,8 +299,8 @@ def test_auto_changes_to_numba_when_the_work_is_worth_it_and_decides_the_same(mo
 
 
 def test_without_numba_there_is_numpy_and_asking_for_numba_names_the_package(monkeypatch):
-    monkeypatch.setattr("factory.novelty.rouge_l._has_numba", lambda: False)
-    monkeypatch.setattr("factory.novelty.rouge_l.FIRST_COMPILED", 0)
+    monkeypatch.setattr("factory.novelty.pool._has_numba", lambda: False)
+    monkeypatch.setattr("factory.novelty.pool.FIRST_COMPILED", 0)
     monkeypatch.delenv("FACTORY_NOVELTY_BACKEND", raising=False)
     ours = NoveltyFilter()
     assert rows(ours.add_batch(["a b", "a b"]))[1] == (False, 0, 1.0)

@@ -194,7 +194,9 @@ def _sets(
                 empty += 1
                 continue
             value = label_value(row.get(label or LABEL))
-            each = Text(row_id, written, values.get(value, value), ground=_ground(row))
+            named = _grounds(row)
+            ground = named[0] if named and _is_source(row) else None
+            each = Text(row_id, written, values.get(value, value), ground=ground, others=tuple(named))
             found[name if by is None else _value(row[by], name if len(sources) > 1 else "")].append(each)
         if empty:
             notes.append(f"{name}: {empty:,} {'row' if empty == 1 else 'rows'} without text left out.")
@@ -238,12 +240,20 @@ def _value(value: Any, source: str) -> str:
     return f"{source}: {name}" if source else name
 
 
-def _ground(row: dict[str, Any]) -> str | None:
-    """Id of the text that a row was made from, if it was made from one."""
-    if row.get(GROUND):
-        return str(row[GROUND])
+def _grounds(row: dict[str, Any]) -> list[str]:
+    """Ids of the texts that a row may have been made from, the one that it names first."""
+    named = [str(row[GROUND])] if row.get(GROUND) else []
     provenance = row.get("provenance")
     if not isinstance(provenance, dict):
-        return None
-    parents = provenance.get("parents") or []
-    return provenance.get("root") or (parents[0] if len(parents) == 1 else None)
+        return named
+    parents = [str(parent) for parent in provenance.get("parents") or []]
+    named += [provenance["root"]] if provenance.get("root") else parents if len(parents) == 1 else []
+    return [*named, *parents]
+
+
+def _is_source(row: dict[str, Any]) -> bool:
+    """Whether a row names one text that it was made from; of several parents none may be a text."""
+    provenance = row.get("provenance")
+    if row.get(GROUND):
+        return True
+    return isinstance(provenance, dict) and bool(provenance.get("root") or len(provenance.get("parents") or []) == 1)

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from factory.errors import UserError
+from factory.novelty.tokenizers import tokenize
 from factory.records import digest
 
 Floats = npt.NDArray[np.float64]
@@ -38,12 +39,14 @@ class Example(NamedTuple):
         label: Its class.
         source: Id of the real text that it is or was made from; empty if there is none.
         real: Whether it is real.
+        more: Ids of further real texts that it was made from.
     """
 
     text: str
     label: str
     source: str
     real: bool
+    more: tuple[str, ...] = ()
 
 
 class BackEnd(Protocol):
@@ -64,15 +67,24 @@ class BackEnd(Protocol):
         """
 
 
+def form(text: str) -> str:
+    """The form in which texts count as the same: without case, punctuation, white space and compatibility forms.
+
+    >>> form("It’s  ＣＯＬＤ, again!") == form("it's cold again")
+    True
+    """
+    return " ".join(tokenize(text, "unicode")) or text.strip()
+
+
 def assign(examples: Sequence[Example], folds: int) -> Ints:
     """Fold of each example, from 0: [examples]."""
-    joined = _Joined()
+    joined = Joined()
     nodes = []
     for example in examples:
-        text = f"text {digest(' '.join(example.text.casefold().split()))}"
+        text = f"text {digest(form(example.text))}"
         nodes.append(text)
-        if example.source:
-            joined.join(text, f"source {example.source}")
+        for source in filter(None, (example.source, *example.more)):
+            joined.join(text, f"source {source}")
     # 'source …' sorts before 'text …': a group is named by its sources where it has any, not by what was made of them.
     names: dict[str, str] = {}
     for node in joined.nodes(nodes):
@@ -82,7 +94,7 @@ def assign(examples: Sequence[Example], folds: int) -> Ints:
     return np.array([fold[names[joined.root(node)]] for node in nodes], np.int64)
 
 
-class _Joined:
+class Joined:
     """Sets that grow together."""
 
     def __init__(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain, islice
 from typing import Final, TypeVar
 
 import msgspec
@@ -20,7 +21,7 @@ from factory.evaluation.diversity import Diversity, diversity
 from factory.evaluation.downstream import DRAWS, Utility, majority, utility
 from factory.evaluation.drift import Drift, drift, drift_of_real
 from factory.evaluation.leakage import Overlap, overlap
-from factory.evaluation.texts import Text, by_source, held_out
+from factory.evaluation.texts import Text, by_source, grounds_of, held_out
 
 REAL: Final = "real"
 TEST: Final = "test"
@@ -29,6 +30,7 @@ HELD_OUT: Final = 0.3
 SMALL: Final = 100
 SMALL_CLASS: Final = 10
 FEWEST: Final = 2
+COMPARABLE: Final = 10  # texts of a set that is compared with larger ones
 
 _Measured = TypeVar("_Measured")
 
@@ -97,10 +99,16 @@ def compare(
     """
     for taken in sources.keys() & {REAL, TEST, GROUNDS}:
         raise UserError(f"a set is called '{taken}', as texts to compare with are; rename that source or value.")
+    notes = []
+    if max(map(len, sources.values()), default=0) >= COMPARABLE:
+        # All sets are measured at the size of the smallest: a value that is there twice would blur all others.
+        rare = [name for name, texts in sources.items() if len(texts) < COMPARABLE]
+        notes = [f"{name}: {len(sources[name]):,} texts are too few beside the others; left out." for name in rare]
+        sources = {name: texts for name, texts in sources.items() if name not in rare}
     for name, texts in {**sources, REAL: real}.items():
         if len(texts) < FEWEST:
             raise UserError(f"{name}: expected at least {FEWEST} texts, found {len(texts)}.")
-    return _Comparison(sources, real, test, draws, resamples).evaluation()
+    return _Comparison(sources, real, test, draws, resamples, notes).evaluation()
 
 
 class _Comparison:
@@ -113,20 +121,30 @@ class _Comparison:
         test: Sequence[Text] | None,
         draws: int,
         resamples: int,
+        notes: Sequence[str],
     ) -> None:
         self._draws, self._resamples = draws, resamples
-        self._notes: list[str] = []
-        self._sources = {name: by_source(real, texts)[1] for name, texts in sources.items()}
-        grounds = {each.ground for texts in sources.values() for each in texts}
-        grouped = by_source(real, [])[0]
+        self._notes = list(notes)
+        ids = {each.id for each in real}
+        grounds = {ground for texts in sources.values() for each in texts for ground in grounds_of(each, ids)}
+        # All at once, so that what one set ties together is together everywhere.
+        grouped, made = by_source(real, [*chain.from_iterable(sources.values()), *(test or [])])
+        rest = iter(made)
+        self._sources = {name: list(islice(rest, len(texts))) for name, texts in sources.items()}
+        test = None if test is None else list(rest)
         self._grounds = [each for each in grouped if each.id in grounds]
+        if grounds and not self._grounds:
+            self._notes.append(
+                f"none of the {len(grounds):,} sources that the synthetic texts name is among the real texts: if they were "
+                "made from these, believability is too high; name the file that they were made from, as it was."
+            )
         self._real, self._test = self._split(grouped, test)
         self._testable = self._is_testable()
 
     def _split(self, real: list[Text], test: Sequence[Text] | None) -> tuple[list[Text], list[Text]]:
         """Real texts to train with, and those to test on."""
         if test is not None:
-            return real, by_source(real, test)[1]
+            return real, list(test)
         if not any(each.label for each in real):
             return real, []
         rest, out = held_out(real, {each.group for each in self._grounds}, HELD_OUT)

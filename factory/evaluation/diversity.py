@@ -19,8 +19,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from factory.classifiers.crossfit import form
 from factory.evaluation.bootstrap import Figure, averaged, jackknife
-from factory.evaluation.texts import Text, drawn, form, opening, words
+from factory.evaluation.texts import Text, drawn, opening, words
 
 DRAWS: Final = 3
 MOST_COMPARED: Final = 1_000
@@ -116,7 +117,7 @@ def _opening_entropy(sample: Sequence[Text]) -> Figure:
         shares = np.bincount(numbers[stays]) / max(1, int(stays.sum()))
         shares = shares[shares > 0]
         greatest = math.log(max(2, int(stays.sum())))
-        return float(-(shares * np.log(shares)).sum() / greatest)
+        return min(1.0, float(-(shares * np.log(shares)).sum() / greatest))
 
     return jackknife(statistic, _groups(sample), least=0.0, most=1.0)
 

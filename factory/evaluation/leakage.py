@@ -15,7 +15,8 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from factory.evaluation.texts import Text, form
+from factory.classifiers.crossfit import form
+from factory.evaluation.texts import Text
 from factory.novelty import RougeLPool
 
 THRESHOLD: Final = 0.7

@@ -9,11 +9,11 @@ group never tests a model on a variation of what it was trained on.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
-from factory.novelty.duplicates import normalized
+from factory.classifiers.crossfit import Joined, form
 from factory.novelty.tokenizers import tokenize
 from factory.records import digest
 
@@ -29,6 +29,7 @@ class Text(msgspec.Struct, frozen=True):
         label: Its class; "" if it has none.
         group: Its source; texts of one group are resampled, and split, together.
         ground: Id of the real text that it was made from, if there is one.
+        others: Ids of further texts that it may have been made from; those of real texts count.
     """
 
     id: str
@@ -36,32 +37,41 @@ class Text(msgspec.Struct, frozen=True):
     label: str = ""
     group: str = ""
     ground: str | None = None
-
-
-def form(text: str) -> str:
-    """The form in which texts count as the same: without case, white space and compatibility forms."""
-    return normalized(text, "whitespace+case")
+    others: tuple[str, ...] = ()
 
 
 def by_source(real: Sequence[Text], synthetic: Iterable[Text]) -> tuple[list[Text], list[Text]]:
-    """The texts with their groups: real texts that read alike share one, a synthetic text joins that of its ground.
+    """The texts with their groups: what is of one source, or reads alike, is one group.
 
-    A synthetic text without a ground has the group of the real text that it repeats, or one of its own wording. A
-    ground that is none of the real texts (a seed, a taxonomy node) is a group too.
+    A synthetic text joins all real texts that it was made from, and every text of the same wording. A ground that is
+    none of the real texts (a seed) is a group too. A group has the id of its first real text, else of its ground.
     """
-    first: dict[str, str] = {}
-    group_of: dict[str, str] = {}
+    made = list(synthetic)
+    ids = {each.id for each in real}
+    joined = Joined()
     for each in real:
-        group_of[each.id] = first.setdefault(form(each.text), each.id)
-    grouped = [msgspec.structs.replace(each, group=group_of[each.id]) for each in real]
-    return grouped, [msgspec.structs.replace(each, group=_group(each, first, group_of)) for each in synthetic]
+        joined.join(f"id {each.id}", f"text {form(each.text)}")
+    for each in made:
+        joined.join(f"text {form(each.text)}", f"text {form(each.text)}")
+        for ground in grounds_of(each, ids):
+            joined.join(f"text {form(each.text)}", f"id {ground}")
+    names: dict[str, str] = {}
+    for each in real:
+        names.setdefault(joined.root(f"id {each.id}"), each.id)
+    for each in made:
+        wording = digest("wording", form(each.text))
+        names.setdefault(joined.root(f"text {form(each.text)}"), each.ground if each.ground is not None else wording)
+
+    def grouped(texts: Iterable[Text]) -> list[Text]:
+        return [msgspec.structs.replace(each, group=names[joined.root(f"text {form(each.text)}")]) for each in texts]
+
+    return grouped(real), grouped(made)
 
 
-def _group(text: Text, first: dict[str, str], group_of: dict[str, str]) -> str:
-    if text.ground is not None:
-        return group_of.get(text.ground, text.ground)
-    wording = form(text.text)
-    return first.get(wording) or digest("wording", wording)
+def grounds_of(text: Text, real: Collection[str]) -> list[str]:
+    """Ids of all real texts that a text was made from; the ground that it names, if none of them is a real text."""
+    named = [ground for ground in (text.ground, *text.others) if ground is not None]
+    return [ground for ground in dict.fromkeys(named) if ground in real] or named[:1]
 
 
 def fold(group: str) -> int:

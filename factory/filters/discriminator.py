@@ -15,7 +15,8 @@ Filtering after Veselovsky et al. 2023 (arXiv 2305.15041), who train BERT on rea
 below one logit. Deviations: one cut for all classes turned their 50/50 into 68/32, so a quantile is taken of every class
 (`per_class: false` is theirs, and says what it does to the balance); a limit is a probability. Their classifier judged
 what it was trained on. Here nothing is judged by a classifier that has seen its source: texts are cross-fitted in
-`folds`, drawn by a hash of the real text's id, and equal texts lie in one fold (see `factory.classifiers.crossfit`).
+`folds`, drawn by a hash of the real texts' ids (all that a row was made from), and texts that are equal but for case and
+punctuation lie in one fold (see `factory.classifiers.crossfit`).
 A row without a value in `ground` belongs to the source row that it descends from; one that descends from none, to its
 own text. All classes are learned together; each of them, and real and synthetic texts in it, count the same.
 
@@ -219,10 +220,9 @@ def _split(rows: Sequence[Record], ctx: Context, options: Options) -> _Split:
         UserError: If the real texts lack a class.
     """
     judged = [row for row in rows if text_of(row.fields, options.text).strip() and _label(row, options)]
-    examples = [
-        Example(text_of(row.fields, options.text), _label(row, options), _source(row, options), False) for row in judged
-    ]
     texts = options.real.read(ctx.base) if judged else []
+    ids = {text.id for text in texts}
+    examples = [_example(row, options, ids) for row in judged]
     classes, known = Counter(example.label for example in examples), Counter(text.label for text in texts)
     if lacking := [f"'{label}' ({count:,})" for label, count in classes.items() if label not in known]:
         raise UserError(
@@ -251,16 +251,23 @@ def _label(row: Record, options: Options) -> str:
     return label_value(row.fields.get(options.label))
 
 
-def _source(row: Record, options: Options) -> str:
-    """Id of the real text that a row was made from; empty if there is none."""
+def _example(row: Record, options: Options, real: set[str]) -> Example:
+    first, *more = _sources(row, options, real)
+    return Example(text_of(row.fields, options.text), _label(row, options), first, False, tuple(more))
+
+
+def _sources(row: Record, options: Options, real: set[str]) -> list[str]:
+    """Ids of the real texts that a row was made from, all of them; the id that it names, if that is of no real text."""
     ground = row.fields.get(options.ground)
-    return str(ground) if ground not in (None, "") else row.provenance.root or ""
+    named = [str(ground)] if ground not in (None, "") else []
+    named += [row.provenance.root] if row.provenance.root else []
+    known = [name for name in dict.fromkeys([*named, *row.provenance.parents]) if name in real]
+    return known or named[:1] or [""]
 
 
 async def _scores(split: _Split, ctx: Context, options: Options) -> list[float]:
     """Scores of the judged rows, trained for or found; and what to know of them, as notes."""
     examples = [*split.examples, *split.real]
-    require_enough(examples, assign(examples, options.folds), options.folds)
     require_enough(examples, assign(examples, options.folds), options.folds)
     seed = ctx.session.seed if options.seed is None else options.seed
     made = await ctx.artifact(

@@ -97,7 +97,8 @@ def _take(sets: dict[str, list[Text]], record: Record, options: Options) -> None
         name = ALL if options.by is None else label_value(record.fields.get(options.by)) or ALL
         ground = record.fields.get(options.ground) or record.family
         label = label_value(record.fields.get(options.label))
-        sets[name].append(Text(record.id, text, label, ground=str(ground)))
+        others = (record.family, *record.provenance.parents)
+        sets[name].append(Text(record.id, text, label, ground=str(ground), others=others))
 
 
 def _note(sets: dict[str, list[Text]], ctx: Context, options: Options) -> None:

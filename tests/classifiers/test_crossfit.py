@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factory.classifiers.backends import Words
-from factory.classifiers.crossfit import Bools, Example, Floats, Ints, assign, auc, cell_weights, cross_fit
+from factory.classifiers.crossfit import Bools, Example, Floats, Ints, assign, auc, cell_weights, cross_fit, form
 from factory.errors import UserError
 
 FOLDS = 5
@@ -170,3 +170,23 @@ def test_texts_that_all_hang_together_are_an_error_that_says_what_to_do() -> Non
         UserError, match="0 real and 0 synthetic ones are left .* put the filter 'exact' before this one"
     ):
         cross_fit(tied, FOLDS, Words(1), quiet)
+
+
+def test_a_text_of_several_sources_lies_in_the_fold_of_all_of_them() -> None:
+    examples = [Example(f"real text number {number}", "x", f"s{number}", True) for number in range(60)]
+    made = [Example(f"made {n}", "x", f"s{n}", False, (f"s{n + 1}", f"s{n + 2}")) for n in range(0, 57, 3)]
+    assigned = assign([*examples, *made], 5)
+    for place, example in enumerate(made):
+        sources = {int(name[1:]) for name in (example.source, *example.more)}
+        assert {int(assigned[number]) for number in sources} == {int(assigned[len(examples) + place])}
+    assert len(set(assigned.tolist())) > 1
+
+
+def test_texts_that_differ_by_punctuation_or_form_alone_lie_in_one_fold() -> None:
+    for one, other in (("It's cold", "it’s COLD!"), ("café", "cafe\u0301"), ("ABC one", "ＡＢＣ  one?")):
+        assert form(one) == form(other)
+        folds = {
+            tuple(assign([Example(one, "x", f"a{n}", True), Example(other, "x", f"b{n}", True)], 7)) for n in range(9)
+        }
+        assert all(first == second for first, second in folds)
+    assert form("It's cold") != form("It is cold")

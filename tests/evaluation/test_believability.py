@@ -129,3 +129,15 @@ def test_the_interval_of_an_auc_covers_the_truth() -> None:
 def test_too_few_texts_are_refused() -> None:
     with pytest.raises(UserError, match="at least 5 real and 5 synthetic texts in each half"):
         measured(texts(6, 7))
+
+
+def test_all_real_texts_that_a_text_was_made_from_and_all_of_its_wording_are_one_group() -> None:
+    real = [Text(f"r{number}", f"real text {number}") for number in range(6)]
+    made = [
+        Text("s1", "one", ground="r1", others=("r1", "r3", "node")),
+        Text("s2", "Two!", ground="stage one", others=("r4",)),
+        Text("s3", "two", ground="r5"),
+    ]
+    grouped, synthetic = by_source(real, made)
+    assert [each.group for each in grouped] == ["r0", "r1", "r2", "r1", "r4", "r4"]
+    assert [each.group for each in synthetic] == ["r1", "r4", "r4"]

@@ -97,6 +97,9 @@ class Grounds:
         return f"; rows have labels that no class has: {shown}, which 'values' can map to classes"
 
 
+PART = 4  # as many times the texts shown at once belong together
+
+
 class Deal:
     """Deals places in rounds: each once a round, in an order that is the round's own.
 
@@ -107,6 +110,7 @@ class Deal:
 
     def __init__(self, names: Sequence[str], draw: str) -> None:
         """Deal among those ids (at least 16 hex digits each)."""
+        self._names = list(names)
         self._candidates = Candidates(names)
         self._draw = draw
         self._round = -1
@@ -126,5 +130,15 @@ class Deal:
     def others(self, number: int, count: int) -> list[int]:
         """As many more for that draw, each another one."""
         own = self.place(number)
-        drawn = self._candidates.draw(f"{self._draw}/others/{number}", count + 1)
-        return [place for place in drawn if place != own][:count]
+        drawn = self._candidates.draw(f"{self._draw}/others/{number}", len(self))
+        part = self._part(own, count)
+        return [place for place in drawn if place != own and self._part(place, count) == part][:count]
+
+    def _part(self, place: int, count: int) -> int:
+        """Part of the texts that are shown with each other and with no others.
+
+        Were they mixed freely, every text would be tied to every other by the rows made of both, and no discriminator
+        could be trained on texts that have nothing to do with the row that it judges.
+        """
+        parts = max(1, len(self) // (PART * (count + 1)))
+        return int(self._names[place][:8], 16) % parts

@@ -49,7 +49,7 @@ class Options(StepOptions):
     """
 
     task: Sentence
-    classes: dict[str, Sentence] = Field(min_length=1)
+    classes: dict[Annotated[str, Field(min_length=1)], Sentence] = Field(min_length=1)
     values: dict[str, str] = Field(default={})
     text: Column = "text"
     label: Column = "label"

@@ -397,3 +397,32 @@ def test_the_plan_counts_a_range_where_the_real_texts_are_yet_to_be_made(tmp_pat
     result = run(recipe_file, tmp_path / "out", engine)
     assert result.rows == 40
     assert plan.total("ask") <= engine.asked <= plan.total("ask_high")
+
+
+def test_similar_rows_are_judged_by_what_has_seen_none_of_their_texts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Texts are shown with a part of the others only, so that they share a fold and yet leave enough to learn from."""
+    from factory.filters import discriminator
+
+    seen: list[tuple[Any, Any]] = []
+    assign = discriminator.assign
+    monkeypatch.setattr(
+        discriminator, "assign", lambda examples, folds: seen.append((examples, assign(examples, folds))) or seen[-1][1]
+    )
+    rows = [{"text": f"Real {label} {n} about {n * 37 % 101}.", "label": label} for label in CLASSES for n in range(80)]
+    path = faithful(tmp_path, rows, strategies=["similar"], accept=60)
+    text = path.read_text() + "\n"
+    import yaml
+
+    steps = yaml.safe_load(text)
+    steps["steps"].append({"discriminator": {"real": {"path": "rows.jsonl"}}})
+    path.write_text(yaml.safe_dump(steps))
+    run(path, tmp_path / "out", Model(answer))
+    examples, assigned = seen[-1]
+    folds = {example.source: int(fold) for example, fold in zip(examples, assigned, strict=True) if example.real}
+    made = [(example, int(fold)) for example, fold in zip(examples, assigned, strict=True) if not example.real]
+    assert len(made) == 120
+    assert all({folds[name] for name in (example.source, *example.more)} == {fold} for example, fold in made)
+    assert {1 + len(example.more) for example, _ in made} <= {2, 3}
+    assert len(set(folds.values())) == 5

@@ -99,7 +99,8 @@ class LabelledSource(Strict):
             shown = ", ".join(f"'{value}' ({count:,})" for value, count in strange.most_common(5))
             known = ", ".join(f"'{value}'" for value in self.values)
             raise SourceError(
-                f"{path}: the column '{self.label}' has values that 'values' does not name: {shown}; it names {known}."
+                f"{path}: the column '{self.label}' has values that 'values' does not name: {shown}; it names {known}. "
+                "Name them too, or take these rows out of the file."
             )
         if not texts:
             raise SourceError(f"{path}: has no text in the column '{self.text}'; expected at least one.")

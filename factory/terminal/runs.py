@@ -44,6 +44,8 @@ def _export_columns(fields: dict[str, Any]) -> str:
     columns = list(fields)
     if {"instruction", "output"} <= set(columns) or len(columns) < 2:
         return ""
+    if {"text", "label"} <= set(columns):
+        return " \\\n    --instruction text --output label"
     longest = max(columns[:-1], key=lambda name: len(str(fields[name])))
     first = "instruction" if "instruction" in columns else longest
     return f" \\\n    --instruction {shlex.quote(first)} --output {shlex.quote(columns[-1])}"

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from factory.errors import UserError
+from factory.novelty import cluster
 from factory.novelty.cluster import Shard, ShardedNoveltyFilter, _best_of
 from factory.novelty.rouge_l import NoveltyFilter
 
@@ -88,3 +92,50 @@ def test_without_a_running_ray_it_says_what_to_do():
             ShardedNoveltyFilter(workers=2)
     with pytest.raises(UserError, match=r"expected a threshold in \[0, 1\]"):
         ShardedNoveltyFilter(2, workers=2)
+
+
+class _Here:
+    """Ray's calls, answered at once in this process: what is tested on many made-up texts is the logic, not the network."""
+
+    class _Actor:
+        def __init__(self, made: Any) -> None:
+            self._made = made
+
+        def __getattr__(self, name: str) -> Any:
+            return SimpleNamespace(remote=getattr(self._made, name))
+
+    def remote(self, **_: Any) -> Any:
+        return lambda kind: SimpleNamespace(remote=lambda *arguments: _Here._Actor(kind(*arguments)))
+
+    def put(self, value: Any) -> Any:
+        return value
+
+    def get(self, value: Any) -> Any:
+        return value
+
+
+made_up = st.lists(
+    st.one_of(
+        st.lists(st.sampled_from("abc"), max_size=9).map(" ".join),
+        st.text("aB c写🙂é\ud800", max_size=10),
+        st.sampled_from(["", "🙂", "a b"]),
+    ),
+    max_size=16,
+)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1 / 3, 0.5, 0.7, 1.0])
+@settings(max_examples=60, deadline=None)
+@given(texts=made_up, workers=st.integers(1, 5), block=st.integers(1, 9), tokenizer=st.sampled_from(["rouge", "auto"]))
+def test_made_up_texts_are_decided_as_by_one_filter(threshold, texts, workers, block, tokenizer):
+    patch = pytest.MonkeyPatch()
+    patch.setattr(cluster, "_running_ray", _Here)
+    try:
+        ours = ShardedNoveltyFilter(threshold, tokenizer, workers=workers, block=block)
+    finally:
+        patch.undo()
+    expected = NoveltyFilter(threshold, tokenizer).add_batch(texts)
+    for found, wanted in zip(ours.add_batch(texts), expected, strict=True):
+        assert np.array_equal(found, wanted, equal_nan=wanted.dtype == float)
+    kept = [text for text, stays in zip(texts, expected.kept, strict=True) if stays]
+    assert [ours.text(number) for number in range(len(ours))] == kept

@@ -2,7 +2,7 @@
 
 `number_tokens` works on bytes; two tokens are one only if their bytes are equal, whatever their hashes.
 """
-# ruff: noqa: ANN001, ANN201, ANN202, C901, SIM110 (what numba compiles best)
+# ruff: noqa: ANN001, ANN201, ANN202, SIM110 (what numba compiles best)
 
 from __future__ import annotations
 
@@ -35,7 +35,6 @@ def number_tokens(data, ends, first, kinds, slots, hashes, names, name_ends, siz
     Returns:
         The first text that was not numbered because a table is full, or the number of texts.
     """
-    wrap = np.uint64(len(slots) - 1)
     room = min(len(hashes), len(slots) // 2)
     for text in range(first, len(ends)):
         position = ends[text - 1] if text > 0 else 0
@@ -52,16 +51,7 @@ def number_tokens(data, ends, first, kinds, slots, hashes, names, name_ends, siz
                 position += 1
             word = (word ^ (word >> np.uint64(32))) * _SECOND
             word ^= word >> np.uint64(29)
-            place = word & wrap
-            found = -1
-            while True:
-                number = np.int64(slots[np.int64(place)]) - 1
-                if number < 0:
-                    break
-                if hashes[number] == word and _same(data, begin, position, kinds, names, name_ends, number):
-                    found = number
-                    break
-                place = (place + _ONE) & wrap
+            found, place = _look_up(word, data, begin, position, kinds, slots, hashes, names, name_ends)
             if found < 0:
                 found = sizes[0]
                 used = sizes[1]
@@ -79,6 +69,18 @@ def number_tokens(data, ends, first, kinds, slots, hashes, names, name_ends, siz
         lengths[text] = written - sizes[2]
         sizes[2] = written
     return len(ends)
+
+
+@njit(nogil=True, cache=True)
+def _look_up(word, data, begin, end, kinds, slots, hashes, names, name_ends):
+    """Number of a token, or -1; and its place in the table, or the empty one where it belongs."""
+    wrap = np.uint64(len(slots) - 1)
+    place = word & wrap
+    while True:
+        number = np.int64(slots[np.int64(place)]) - 1
+        if number < 0 or (hashes[number] == word and _same(data, begin, end, kinds, names, name_ends, number)):
+            return number, place
+        place = (place + _ONE) & wrap
 
 
 @njit(nogil=True, cache=True)

@@ -125,3 +125,9 @@ def test_a_set_is_not_called_as_the_real_texts_are() -> None:
 def test_a_set_without_texts_is_refused() -> None:
     with pytest.raises(UserError, match="made: expected at least 2 texts, found 1"):
         compare({"made": TEST[:1]}, REAL)
+
+
+def test_a_set_too_small_for_halves_is_measured_alone_and_says_so() -> None:
+    found = compare({"made": texts(4, 6, labelled=True)}, REAL, TEST, draws=2, resamples=20)
+    note = "made: believability: expected at least 5 real and 5 synthetic texts in each half"
+    assert any(each.startswith(note) for each in found.notes), found.notes

@@ -158,8 +158,8 @@ def test_a_line_of_200_mb_is_never_in_memory(tmp_path: Path) -> None:
 def test_memory_does_not_grow_with_the_rows(kind: str, tmp_path: Path) -> None:
     """All rows but the first are equal, so that the filter itself remembers nothing."""
     peaks = []
-    for count in (20_000, 200_000):
+    for count in (60_000, 240_000):  # both beyond the first batches, whose memory is kept
         some = [{"id": 1, "instruction": "the same words", "output": "x" * 200}] * count
         write(tmp_path / f"in{kind}", some)
         peaks.append(peak_mb(tmp_path, f"in{kind}", f"out{count}{kind}", "--rouge-l", "0.7"))
-    assert peaks[1] - peaks[0] < 40
+    assert peaks[1] - peaks[0] < 20

@@ -426,3 +426,4 @@ def test_similar_rows_are_judged_by_what_has_seen_none_of_their_texts(
     assert all({folds[name] for name in (example.source, *example.more)} == {fold} for example, fold in made)
     assert {1 + len(example.more) for example, _ in made} <= {2, 3}
     assert len(set(folds.values())) == 5
+    assert max(Counter(fold for _, fold in made).values()) < len(made) / 2, "the rows are not all tied together"

@@ -80,9 +80,9 @@ def evaluate(
     known = {**(values or {}), **{name: name for name in (values or {}).values()}}
     columns = {"text": real_text or text, "label": real_label or label, "values": known}
     settings = {name: value for name, value in columns.items() if value} | _settings(real, "--real")
-    truth = _real(settings, "--real")
-    tested = None if test is None else _real(settings | _settings(test, "--test"), "--test")
     notes: list[str] = []
+    truth = _real(settings, "--real", notes)
+    tested = None if test is None else _real(settings | _settings(test, "--test"), "--test", notes)
     sets = _sets(sources, text, label, by, values or {}, notes)
     found = compare(sets, truth, tested, draws=draws, resamples=resamples)
     return msgspec.structs.replace(found, notes=(*notes, *found.notes))
@@ -127,7 +127,7 @@ def check_out(path: str | Path) -> None:
 # --- real texts ---------------------------------------------------------------------------------------
 
 
-def _real(settings: dict[str, Any], origin: str) -> list[Text]:
+def _real(settings: dict[str, Any], origin: str, notes: list[str]) -> list[Text]:
     """Real texts; without classes where no column of classes is named and there is none called `label`."""
     problems: list[Problem] = []
 
@@ -139,8 +139,9 @@ def _real(settings: dict[str, Any], origin: str) -> list[Text]:
         raise RecipeError(problems)
     path = source.find(Path.cwd())
     if LABEL not in settings and not _has_column(path, source):
-        return [Text(each.id, each.text) for each in _unlabelled(path, source)]
-    return [Text(each.id, each.text, each.label) for each in source.read(Path.cwd())]
+        return [Text(each.id, each.text) for each in _unlabelled(path, source, notes)]
+    read = source.read(Path.cwd(), lambda sentence: notes.append(f"{sentence}."))
+    return [Text(each.id, each.text, each.label) for each in read]
 
 
 def _settings(given: Labelled, origin: str) -> dict[str, Any]:
@@ -162,13 +163,17 @@ def _has_column(path: Path, source: LabelledSource) -> bool:
     return source.label in first
 
 
-def _unlabelled(path: Path, source: LabelledSource) -> Iterator[LabelledText]:
+def _unlabelled(path: Path, source: LabelledSource, notes: list[str]) -> Iterator[LabelledText]:
     """Texts of a file without a column of classes, with the same ids."""
+    empty = 0
     for name, row in _named(read_rows(path, source.header, quotes=source.quotes)):
         _require(row, source.text, path)
         found = str(row[source.text] or "")
         if found.strip():
             yield LabelledText(name, found, "")
+        empty += not found.strip()
+    if empty:
+        notes.append(f"{path.name}: {empty:,} {'row' if empty == 1 else 'rows'} without text left out.")
 
 
 # --- synthetic texts ----------------------------------------------------------------------------------

@@ -220,7 +220,7 @@ def _split(rows: Sequence[Record], ctx: Context, options: Options) -> _Split:
         UserError: If the real texts lack a class.
     """
     judged = [row for row in rows if text_of(row.fields, options.text).strip() and _label(row, options)]
-    texts = options.real.read(ctx.base) if judged else []
+    texts = options.real.read(ctx.base, ctx.note) if judged else []
     ids = {text.id for text in texts}
     examples = [_example(row, options, ids) for row in judged]
     classes, known = Counter(example.label for example in examples), Counter(text.label for text in texts)

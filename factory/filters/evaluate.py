@@ -109,8 +109,8 @@ def _note(sets: dict[str, list[Text]], ctx: Context, options: Options) -> None:
         ctx.note("nothing was evaluated: no record has a text")
         return
     try:
-        real = _texts(options.real, ctx.base)
-        test = None if options.test is None else _texts(options.test, ctx.base)
+        real = _texts(options.real, ctx)
+        test = None if options.test is None else _texts(options.test, ctx)
         found = compare(sets, real, test, draws=options.draws, resamples=options.resamples)
     except UserError as error:
         ctx.note(f"nothing was evaluated: {error}")
@@ -119,8 +119,8 @@ def _note(sets: dict[str, list[Text]], ctx: Context, options: Options) -> None:
         ctx.note(sentence)
 
 
-def _texts(source: LabelledSource, base: Path) -> list[Text]:
-    return [Text(each.id, each.text, each.label) for each in source.read(base)]
+def _texts(source: LabelledSource, ctx: Context) -> list[Text]:
+    return [Text(each.id, each.text, each.label) for each in source.read(ctx.base, ctx.note)]
 
 
 def sentences(found: Evaluation) -> list[str]:

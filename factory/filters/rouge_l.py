@@ -67,11 +67,6 @@ class _RougeL:
         self._filter = NoveltyFilter(options.threshold, options.tokenizer)
         self._groups: dict[str, bool] = {}
 
-    @property
-    def warning(self) -> str | None:
-        """What to know about texts that the tokenizer does not see."""
-        return self._filter.warning
-
     def judge(self, rows: Sequence[Row]) -> list[Verdict | None]:
         if self._options.group_by:
             return [self._grouped(row) for row in rows]

@@ -9,6 +9,7 @@ those that the source `rows` gives the same rows, so a text that served as a gro
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -71,8 +72,8 @@ class LabelledSource(Strict):
             )
         return found
 
-    def read(self, base: Path) -> list[LabelledText]:
-        """All texts; rows whose text is empty or missing are left out.
+    def read(self, base: Path, say: Callable[[str], None] | None = None) -> list[LabelledText]:
+        """All texts; rows whose text is empty or missing are left out, which `say` is told.
 
         Raises:
             SourceError: If the file cannot be read, lacks a column, or has a label that `values` does not name.
@@ -81,6 +82,7 @@ class LabelledSource(Strict):
         seen: Counter[str] = Counter()
         texts: list[LabelledText] = []
         strange: Counter[str] = Counter()
+        empty = 0
         for row in read_rows(path, self.header, quotes=self.quotes):
             for column in (self.text, self.label):
                 if column not in row:
@@ -92,7 +94,9 @@ class LabelledSource(Strict):
             text, value = str(row[self.text] or ""), label_value(row[self.label])
             if self.values and value not in self.values:
                 strange[value] += 1
-            elif text.strip():
+            elif not text.strip():
+                empty += 1
+            else:
                 identity = name if occurrence == 0 else source_id(row, occurrence)
                 texts.append(LabelledText(identity, text, self.values.get(value, value)))
         if strange:
@@ -102,6 +106,8 @@ class LabelledSource(Strict):
                 f"{path}: the column '{self.label}' has values that 'values' does not name: {shown}; it names {known}. "
                 "Name them too, or take these rows out of the file."
             )
+        if empty and say is not None:
+            say(f"{path.name}: {empty:,} {'row' if empty == 1 else 'rows'} without text left out")
         if not texts:
             raise SourceError(f"{path}: has no text in the column '{self.text}'; expected at least one.")
         return texts

@@ -16,7 +16,9 @@ from factory.sources import rows
 def test_ids_are_those_of_the_source_and_equal_rows_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("tweet,sarcastic\nI love rain,1\nIt rains,0\nI love rain,1\n,0\n")
     source = LabelledSource(path="a.csv", text="tweet", label="sarcastic", values={"1": "yes", "0": "no"})
-    texts = source.read(tmp_path)
+    said: list[str] = []
+    texts = source.read(tmp_path, said.append)
+    assert said == ["a.csv: 1 row without text left out"]
     assert [(text.text, text.label) for text in texts] == [
         ("I love rain", "yes"),
         ("It rains", "no"),

@@ -68,10 +68,7 @@ class Domain(msgspec.Struct, frozen=True):
         ((4, 5), (8, 8))
         """
         texts: tuple[str, ...]
-        if self.text:
-            texts = other.texts
-        else:
-            texts = tuple(text for text in self.texts if other.holds(text))
+        texts = other.texts if self.text else tuple(text for text in self.texts if other.holds(text))
         return Domain(
             tuple(_overlaps(self.intervals, other.intervals)),
             self.null and other.null,

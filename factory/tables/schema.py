@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from factory.tables.column import Column, Value
+from factory.tables.column import CellError, Column, Value
 from factory.tables.domain import Cell
 
 Cells = dict[str, Cell]
@@ -85,8 +85,6 @@ def table_of(schema: Schema, rows: Sequence[Mapping[str, Any]]) -> Table:
     Raises:
         CellError: If a column cannot hold a value; the sentence says in which row, from 1.
     """
-    from factory.tables.column import CellError
-
     cells: dict[str, list[Cell]] = {}
     for column in schema.columns:
         filled: list[Cell] = []

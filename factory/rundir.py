@@ -1,6 +1,6 @@
 """A run directory: its lock, its manifest, and the dataset that is swapped in when it is whole.
 
-    runs/<name>/recipe.yaml manifest.json journal.sqlite data/ rejected/ lineage/ README.md
+    runs/<name>/recipe.yaml manifest.json journal.sqlite data/ rejected/ lineage/ artifacts/ README.md
 
 Everything but the journal can be made again from it. New files are written beside the old ones and
 renamed into place, the manifest last, so that a crash during the final write costs nothing.
@@ -50,6 +50,7 @@ class RunDir:
         self.journal = path / JOURNAL
         self.staging = path / ".new"
         self.spool = path / ".spool"
+        self.artifacts = path / "artifacts"
 
     def manifest(self) -> dict[str, Any] | None:
         """The manifest, or None where there is no run yet.

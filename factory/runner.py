@@ -169,6 +169,7 @@ class _Run:
             seed=head.seed,
             max_in_flight=head.engine.max_in_flight,
             base=self.recipe.base,
+            files=self.directory.artifacts,
             limit=self.limit,
         )
 

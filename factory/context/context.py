@@ -118,6 +118,7 @@ class Session:
         seed: The recipe's seed.
         refusals: Requests that are known to be too long.
         base: Folder of the recipe, which its paths are relative to.
+        files: Folder for files of the steps, in the run directory; None where there is none, as while planning.
         limit: Rows asked for in a preview, or None.
         touched: Keys that this session has used.
         ended: Steps that stopped short: reason and sentence.
@@ -140,6 +141,7 @@ class Session:
         refusals: Refusals,
         max_in_flight: int,
         base: Path,
+        files: Path | None = None,
         limit: int | None = None,
         unmade: Unmade | None = None,
     ) -> None:
@@ -154,6 +156,7 @@ class Session:
         self.refusals = refusals
         self.seed = seed
         self.base = base
+        self.files = files
         self.limit = limit
         self.max_in_flight = max_in_flight
         self.limiter = Limiter(max_in_flight)
@@ -199,6 +202,14 @@ class Context:
     def base(self) -> Path:
         """Folder of the recipe."""
         return self.session.base
+
+    @property
+    def folder(self) -> Path | None:
+        """Folder of the step's own in the run directory: checkpoints, adapters, pages; None while planning.
+
+        What lies there may be lost, also by `factory refilter`, which copies the journal alone: a step makes it again.
+        """
+        return None if self.session.files is None else self.session.files / self.step
 
     @property
     def max_in_flight(self) -> int:

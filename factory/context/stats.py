@@ -53,6 +53,7 @@ class StepStats:
         stages: Requests by kind.
         notes: Sentences for the user.
         doing: What the step does now where that takes long and asks nothing.
+        trained: The model that the step has trained itself and drawn rows from, in words; empty for all others.
     """
 
     read: int = 0
@@ -69,6 +70,7 @@ class StepStats:
     stages: dict[str, StageStats] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     doing: str = ""
+    trained: str = ""
 
     def stage(self, name: str) -> StageStats:
         """The stage of that name, made when first asked for."""

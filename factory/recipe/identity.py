@@ -18,7 +18,7 @@ from factory.records import digest
 from factory.resources import expanded
 
 # Top-level keys, keys of `engine`, and step options that leave the content of every request as it is.
-NEUTRAL_HEAD = {"name", "description", "accept", "budget", "output"}
+NEUTRAL_HEAD = {"name", "description", "accept", "budget", "output", "table"}
 NEUTRAL_ENGINE = {
     "kind", "max_in_flight", "max_model_len", "tensor_parallel_size", "gpu_memory_utilization", "urls", "api_key_env",
     "timeout_s", "max_retries", "server_seeds", "server_structured", "server_logprobs", "vllm_options", "script",

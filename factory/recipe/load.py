@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -31,13 +31,17 @@ WINDOW_PER_SLOT = 4
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a recipe: its name, the piece that it runs, and the validated options."""
+    """One step of a recipe: its name, the piece that it runs, and the validated options.
+
+    `shares_table` says that its option `table` is that of the recipe.
+    """
 
     name: str
     piece: Piece
     module: ModuleType
     options: StepOptions
     place: Path_
+    shares_table: bool = False
 
     def prompts(self, base: Path) -> list[Prompt]:
         """Prompt files that this step renders."""
@@ -74,6 +78,7 @@ class Recipe:
         for step in self.steps:
             hook = getattr(step.module, "remarks", None)
             found += hook(step.options, self.base) if hook else []
+        found = list(dict.fromkeys(found))
         engine = self.head.engine
         local = engine.kind in ("auto", "vllm", "transformers") and not engine.urls
         if local and "/" in engine.model and not engine.model.startswith((".", "/", "~")) and engine.revision is None:
@@ -106,10 +111,15 @@ class _Loading:
             made_by_it = path == setting.path[: len(path)] and not self.document.says(path)
             if made_by_it or path[: len(setting.path)] == setting.path:
                 deeper = strict_yaml.dotted(path[len(setting.path) :])
-                self.problems.append(Problem(f"--set {setting.name}", 0, 0, deeper, message))
+                self._add(Problem(f"--set {setting.name}", 0, 0, deeper, message))
                 return
         line, column = self.document.position(path, key=about_key)
-        self.problems.append(Problem(self.file, line, column, strict_yaml.dotted(path), message))
+        self._add(Problem(self.file, line, column, strict_yaml.dotted(path), message))
+
+    def _add(self, problem: Problem) -> None:
+        """Steps that share a table find the same in it."""
+        if problem not in self.problems:
+            self.problems.append(problem)
 
     def override(self, data: dict[str, Any], arguments: Sequence[str]) -> None:
         """Apply `--set` settings to the data."""
@@ -235,12 +245,32 @@ def _step(loading: _Loading, index: int, item: Any, head: Head | None) -> Step |
     except UserError as error:
         loading.report((*place, kind), str(error), True)
         return None
-    options = validate(module.Options, item[kind], (*place, kind), loading.report)
+    given, shares_table = _with_table(module.Options, item[kind], head)
+    report = _of_table(loading, (*place, kind)) if shares_table else loading.report
+    options = validate(module.Options, given, (*place, kind), report)
     if options is None:
         return None
     if head is not None and getattr(options, "window", 1) is None and "window" not in getattr(module, "NEUTRAL", ()):
         options = options.model_copy(update={"window": WINDOW_PER_SLOT * head.engine.max_in_flight})
-    return Step(options.name or kind, piece, module, options, (*place, kind))
+    return Step(options.name or kind, piece, module, options, (*place, kind), shares_table)
+
+
+def _with_table(model: type[StepOptions], given: Any, head: Head | None) -> tuple[Any, bool]:
+    """The options as written, with the table of the recipe where the step takes one and names none."""
+    takes = head is not None and head.table is not None and "table" in model.model_fields
+    if not takes or not isinstance(given, dict | None) or "table" in (given or {}):
+        return given, False
+    return {**(given or {}), "table": head.table}, True  # type: ignore[union-attr]  # as `takes` has seen
+
+
+def _of_table(loading: _Loading, place: Path_) -> Callable[[Path_, str, bool], None]:
+    """Reports what is wrong with the recipe's table where it stands, once."""
+
+    def report(path: Path_, message: str, about_key: bool) -> None:
+        inside = path[: len(place) + 1] == (*place, "table")
+        loading.report(path[len(place) :] if inside else path, message, about_key)
+
+    return report
 
 
 def _check_order(loading: _Loading, index: int, step: Step) -> None:
@@ -262,7 +292,8 @@ def _check(loading: _Loading, steps: list[Step | None], base: Path) -> None:
         errors, columns = _check_step(step, base, columns)
         for error in errors:
             below = error.option.split(".") if isinstance(error, OptionError) else []
-            loading.report((*step.place, *below), str(error))
+            report = _of_table(loading, step.place) if step.shares_table else loading.report
+            report((*step.place, *below), str(error), False)
 
 
 def _check_step(step: Step, base: Path, incoming: set[str] | None) -> tuple[list[FactoryError], set[str] | None]:

@@ -120,7 +120,10 @@ class StepOptions(Strict):
 
 
 class Head(Strict):
-    """A recipe without its steps."""
+    """A recipe without its steps.
+
+    `table` is what every step with an option of that name has where it has none of its own; it is checked there.
+    """
 
     name: Name
     description: str = ""
@@ -128,4 +131,5 @@ class Head(Strict):
     engine: EngineOptions = EngineOptions()
     accept: Count | None = None
     budget: Budget = Budget()
+    table: dict[str, Any] | None = None
     output: Output = Output()

@@ -7,7 +7,7 @@ import shlex
 from typing import Any
 
 from factory.inspection import Shown
-from factory.manifest import funnel
+from factory.manifest import asks_model, funnel, trained
 from factory.progress import clock
 from factory.runner import RunResult
 from factory.terminal.layout import command_name, field_text, fill, record_text, table
@@ -72,7 +72,7 @@ def shown_text(shown: Shown) -> str:
     written = sum(stage["completion_tokens"] for stage in stages)
     head = [
         f"{manifest['name']}  ({_state(shown)})",
-        f"model     {manifest['model']}",
+        f"model     {manifest['model'] if asks_model(manifest) else '; '.join(trained(manifest))}",
         f"engine    {manifest['engine'] or ('none needed' if finished else 'not started yet')}",
         f"rows      {manifest['rows']:,}{'' if finished else ' so far, the dataset is not written yet'}",
         f"requests  {requests['asked']:,} asked, {requests['reused']:,} reused in the last session",

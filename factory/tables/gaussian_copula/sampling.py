@@ -76,7 +76,9 @@ class CopulaSampler:
 
     def _plan(self, want: Want) -> Plan:
         """Given cells first, then restricted ones, then the rest."""
-        given, some, free = [], [], []
+        given: list[int] = []
+        some: list[int] = []
+        free: list[int] = []
         for number, margin in enumerate(self._margins):
             domain = want.domains.get(margin.column.name)
             if domain is None:

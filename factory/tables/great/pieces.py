@@ -89,6 +89,7 @@ class Pieces:
         return next((tuple(full[:at]) for at in range(len(full)) if full[at : at + len(plain)] == plain), ())
 
     def _tokens(self, text: str) -> list[int]:
+        text.encode()  # the library's own error for what is no Unicode names neither
         tokens: list[int] = self._own.encode(text, add_special_tokens=False).ids
         return tokens
 

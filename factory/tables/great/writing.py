@@ -1,8 +1,8 @@
-"""A row as a sentence, and back: `age is 39, workclass is State-gov, note is "5\\q, he said", capital is None`.
+r"""A row as a sentence, and back: `age is 39, workclass is State-gov, note is "5\q, he said", capital is None`.
 
 Section 3.1 of GReaT (Borisov et al., 2210.06280). Deviations: there a value that holds a comma or " is " cannot be read
 again, and a missing cell reads like the text "None". Here what would be ambiguous stands in quotes, with a backslash
-written `\\\\` and a quote written `\\q`, so that no quote ever stands inside of quotes; free text always stands in quotes,
+written `\\` and a quote written `\q`, so that no quote ever stands inside of quotes; free text always stands in quotes,
 and `None` without quotes is the missing cell. Numbers and dates stand as `Column.text` has them.
 """
 

@@ -221,15 +221,13 @@ def _gaps(options: SynthesisOptions, gaps: Gaps, loaded: LoadedTable, base: Path
     provenance = Provenance(step="impute", method="rows")
     try:
         for number, (name, row) in enumerate(islice(rows, gaps.first)):
-            given, want = _given(row, loaded.schema, options.table.missing)
+            given, want = _given(row, loaded.schema)
             yield Slot(number, Want(want), given, Record(name, dict(row), provenance))
     except SourceError as error:
         raise OptionError("impute.path", str(error)) from error
 
 
-def _given(
-    row: Mapping[str, Any], schema: Schema, missing: tuple[str, ...]
-) -> tuple[dict[str, Value], dict[str, Domain]]:
+def _given(row: Mapping[str, Any], schema: Schema) -> tuple[dict[str, Value], dict[str, Domain]]:
     """Cells of a row that are there: as values, and as what they allow.
 
     A value that no learned row has (another category, a greater number) is kept, and plays a part in what is drawn as the
@@ -242,13 +240,12 @@ def _given(
         if column is None:
             given[name] = value
             continue
-        raw = column.missing_as_none(value, missing)
-        if raw is None:
-            continue
         try:
-            cell = column.cell(raw)
+            cell = column.cell(value)
         except CellError:
-            given[name] = raw
+            given[name] = value
+            continue
+        if cell is None:
             continue
         given[name] = column.value(cell)
         if column.kind != "identifier":

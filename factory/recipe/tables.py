@@ -29,7 +29,9 @@ from factory.recipe.suggest import did_you_mean
 from factory.records import source_id
 from factory.resources import find
 from factory.tables.column import CellError, Kind
-from factory.tables.inferring import Correction, describe, infer
+from factory.tables.correcting import Correction
+from factory.tables.describing import describe
+from factory.tables.inferring import infer
 from factory.tables.relations import Constraints, relations
 from factory.tables.rules import Rules
 from factory.tables.schema import Schema, Table, table_of
@@ -57,7 +59,7 @@ class ColumnOptions(Strict):
     high: str | int | float | None = None
     places: Annotated[int, Field(ge=0, le=10)] | None = None
     form: str | None = None
-    categories: tuple[str | int | float | bool, ...] | None = None
+    categories: tuple[str | int | float | bool, ...] = ()
     nullable: bool | None = None
 
     def correction(self) -> Correction:

@@ -28,6 +28,7 @@ from factory.tables.gaussian_copula import CopulaSettings, GaussianCopula
 
 VERSION = 1
 NEEDS_RECORDS = False
+ASKS = False
 NEUTRAL = ("rows",)
 
 

@@ -32,6 +32,7 @@ from factory.tables.row_transformer import RowTransformer, Settings
 VERSION = 1
 DEFAULT = Settings()
 NEEDS_RECORDS = False
+ASKS = False
 NEUTRAL = ("rows",)
 
 

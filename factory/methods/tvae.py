@@ -30,6 +30,7 @@ from factory.tables.tvae import Tvae, TvaeSettings
 
 VERSION = 1
 NEEDS_RECORDS = False
+ASKS = False
 NEUTRAL = ("rows",)
 
 

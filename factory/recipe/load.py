@@ -43,6 +43,11 @@ class Step:
     place: Path_
     shares_table: bool = False
 
+    @property
+    def asks(self) -> bool:
+        """Whether it may ask the model of the recipe's engine; a recipe in which nothing does needs none installed."""
+        return self.piece.kind == "method" and bool(getattr(self.module, "ASKS", True))
+
     def prompts(self, base: Path) -> list[Prompt]:
         """Prompt files that this step renders."""
         hook = getattr(self.module, "prompts", None)
@@ -166,8 +171,7 @@ def load_recipe(
     base = path.resolve().parent if base is None else base.resolve()
     if check_files:
         _check(loading, steps, base)
-        # Sources and filters ask nothing, so a recipe of those alone needs no model to be installed.
-        asks = any(step is None or step.piece.kind == "method" for step in steps)
+        asks = any(step is None or step.asks for step in steps)
         for place, message in check_engine(head.engine, base) if head is not None and asks else ():
             loading.report(place, message)
         if head is not None and (finding := check_logprobs(head.engine, _logprobs(steps))) is not None:

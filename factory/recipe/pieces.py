@@ -16,8 +16,8 @@ a package), or an entry point of another distribution in the group `factory.piec
   `factory filter` too (see `factory.context.sifting`);
 * optionally `NEUTRAL`, names of options that leave the content of every request and record as it is; `JUDGES`,
   names of options of a method that only decide which of its rows are kept, and play no part in any of its
-  requests: `factory refilter` may change them, as it may all options of a filter; and `NEEDS_RECORDS = False`
-  for a method that can be the first step.
+  requests: `factory refilter` may change them, as it may all options of a filter; `NEEDS_RECORDS = False` for a
+  method that can be the first step; and `ASKS = False` for one that never asks the model of the recipe's engine.
 """
 
 from __future__ import annotations

@@ -136,6 +136,8 @@ def _signed(column: Column, sign: str, operand: str, asked: str) -> Domain:
         return _equal(column, operand)
     if sign == "!=":
         return _left(column, _without(column, _equal(column, operand)), asked)
+    if scale_of(column) is None and column.kind in CATEGORICAL:
+        return _equal(column, asked)  # refuses it as a category that is not known
     first, last = _limits(column, operand, asked)
     domains = {
         "<": lambda: at_most(column, first, strict=True),

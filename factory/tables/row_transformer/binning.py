@@ -90,7 +90,7 @@ class _Shape:
         pieces = _groups(rare, max(1, len(rare) // self._settings.rows_per_span))
         for piece, following in zip(pieces, [*pieces[1:], None], strict=True) if pieces else ():
             low, high = piece[0], piece[-1] if following is None else following[0] - step
-            if len(rare) < self._settings.rows_per_copy:
+            if len(pieces) == 1 and len(rare) < self._settings.rows_per_copy:
                 low, high = self._stretched(low, high, step)
             spans += self._without(Span(token, low, high, step, len(piece) / len(group)), fixed)
         return spans

@@ -18,6 +18,7 @@ from factory.tables.column import code_of_float, float_of
 from factory.tables.domain import Interval
 
 ALL_DIGITS = 17  # of a double, in decimal
+TRIES = 16  # at a rounded number in a span, before one that is not rounded is taken
 
 
 class Span(msgspec.Struct, frozen=True, array_like=True):
@@ -82,8 +83,10 @@ class Measure(msgspec.Struct, frozen=True, array_like=True):
         low, high = (float_of(span.low), float_of(span.high)) if self.double else (0.0, 0.0)
         if not self.double or not (math.isfinite(low) and math.isfinite(high)):
             return span.low + span.step * random.randrange(span.count)
-        part = random.random()
-        exact = (1 - part) * low + part * high
-        rounded = code_of_float(float(f"{exact:.{self.digits}g}"))
-        code = rounded if span.low <= rounded <= span.high else code_of_float(exact)
-        return min(max(code, span.low), span.high)
+        for _ in range(TRIES):
+            part = random.random()
+            exact = (1 - part) * low + part * high
+            rounded = code_of_float(float(f"{exact:.{self.digits}g}"))
+            if span.low <= rounded <= span.high:
+                return rounded
+        return min(max(code_of_float(exact), span.low), span.high)

@@ -78,11 +78,11 @@ class Training:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._shape, self._settings, self._seed, self._say, self._path = shape, settings, seed & (2**64 - 1), say, path
         self._train, self._held_out = self._split(torch.from_numpy(tokens))
-        columns = max(1, tokens.shape[1])
+        columns: int = tokens.shape[1]
         self._batch = max(1, min(settings.batch_rows, BATCH_CELLS // columns, len(self._train)))
         self._pass_steps = math.ceil(len(self._train) / self._batch)
         self._look_steps = max(self._pass_steps, LOOK_STEPS)
-        self._steps = max(1, min(settings.epochs * self._pass_steps, settings.cells // (self._batch * columns)))
+        self._steps: int = max(1, min(settings.epochs * self._pass_steps, settings.cells // (self._batch * columns)))
         self.place, self.history = Place(key=key), list[float]()
         self._parts: dict[str, Weights] = {part: {} for part in PARTS}
         self._begin()
@@ -203,7 +203,7 @@ class Training:
         warm = max(1.0, self._settings.warmup * self._steps)
         if step <= warm:
             return step / warm
-        done: float = (step - warm) / max(1.0, self._steps - warm)
+        done = (step - warm) / max(1.0, self._steps - warm)
         return 0.5 * (1.0 + math.cos(math.pi * done))
 
     def _look(self) -> None:

@@ -142,7 +142,7 @@ def synthesis_columns(options: SynthesisOptions, base: Path, incoming: set[str] 
 def synthesis_remarks(options: SynthesisOptions, base: Path) -> list[str]:
     """What the columns of the table hold."""
     loaded = options.table.load(base)
-    return [*loaded.described(), *loaded.notes]
+    return [*(f"column {line}" for line in loaded.described()), *loaded.notes]
 
 
 def synthesis_files(options: SynthesisOptions, base: Path) -> list[Path]:

@@ -32,7 +32,8 @@ from factory.tables.column import CellError, Kind
 from factory.tables.correcting import Correction
 from factory.tables.describing import describe
 from factory.tables.inferring import infer
-from factory.tables.relations import Constraints, relations
+from factory.tables.relations import Constraints, impossible, relations
+from factory.tables.relations import check as check_relations
 from factory.tables.rules import Rules
 from factory.tables.schema import Schema, Table, table_of
 
@@ -195,8 +196,12 @@ def _loaded(options: str, path: Path, size: int, changed: int) -> LoadedTable:
         raise _no_column("target", source.target, found.schema.names)
     try:
         constraints = relations(found.schema, found.table, source.constraints)
+        check_relations(constraints, found.table, path.name)
+        problems = impossible(Rules(found.schema, constraints.relations))
     except UserError as error:
         raise OptionError("constraints", str(error)) from error
+    if problems:
+        raise OptionError("constraints", " ".join(problems))
     ids = tuple(name for name, _ in learned)
     called = source.path.removeprefix(SKLEARN) if source.path.startswith(SKLEARN) else path.name
     return LoadedTable(

@@ -132,18 +132,19 @@ class _Drawing:
                     ready[slot.number] = None
             async for outcome in self._in_order(ready):
                 yield outcome
-        self._report()
 
     async def _in_order(self, ready: dict[int, Record | None]) -> AsyncIterator[Outcome]:
         """What is there up to the first row that is not."""
         while self.given < len(self.wanted) and self.wanted[self.given].number in ready:
             record = ready.pop(self.wanted[self.given].number)
+            parent = self.wanted[self.given].parent
             self.given += 1
+            self._ctx.stats.counted += record is not None
+            if self.given == len(self.wanted):
+                self._report()  # before the last row, as nobody may ask for more
             if record is not None:
-                parent = self.wanted[self.given - 1].parent
                 if parent is not None:
                     self._ctx.remember(parent)
-                self._ctx.stats.counted += 1
                 yield record
 
     @property

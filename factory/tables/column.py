@@ -8,38 +8,46 @@ bins and quantiles are exact for every kind:
     integer             the number itself, of any size
     decimal             the number times 10 ** places
     float               the bits of the double, in an order that agrees with that of the numbers
-    date                steps of `form`: days, seconds or microseconds since 1970
+    date                what `form` counts: microseconds, seconds, minutes, hours, days or months since 1970
     text, identifier    no code: the text itself
+
+Values of a `decimal` column are floats, also with 0 places; values that are equal, such as 0.1 and 0.10, are one.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import struct
-from datetime import UTC, datetime, timedelta
+from datetime import date, datetime, time
 from decimal import Decimal
+from functools import cached_property
 from typing import Literal
 
 import msgspec
 
 from factory.errors import UserError
+from factory.tables.dates import code_of_date, date_of, step_us, utc, write_date
 from factory.tables.domain import Cell, Domain
+from factory.tables.numbers import code_of_float, float_of, scaled, unscaled
+
+__all__ = ["CATEGORICAL", "ORDERED", "WRITTEN", "CellError", "Column", "Kind", "Scalar", "Value",
+           "code_of_date", "code_of_float", "float_of", "step_us"]  # fmt: skip
 
 Kind = Literal["category", "boolean", "integer", "decimal", "float", "date", "text", "identifier"]
-Value = str | int | float | bool | None
+Scalar = str | int | float | bool
+Value = Scalar | None
 CATEGORICAL = ("category", "boolean")
 ORDERED = ("integer", "decimal", "float", "date")
 WRITTEN = ("text", "identifier")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_SIGN = 1 << 63
+_TRUTH = {"true": True, "false": False}
+_SHOWN = 5  # categories in a message
 
 
 class CellError(UserError):
     """A value that its column cannot hold."""
 
 
-class Column(msgspec.Struct, frozen=True, kw_only=True):
+class Column(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A column.
 
     Attributes:
@@ -49,8 +57,10 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
         low: Least code of an ordered kind.
         high: Greatest code of an ordered kind.
         places: Digits behind the point, for `decimal`.
-        form: Pattern of `strftime`, for `date`.
+        form: Pattern of `factory.tables.dates`, for `date`.
         categories: Values of a `category` or `boolean`, each once.
+        missing: Texts that stand for a missing cell in the file, e.g. the empty one in CSV.
+        numeric: Whether identifiers are whole numbers.
     """
 
     name: str
@@ -60,9 +70,11 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     high: int = 0
     places: int = 0
     form: str = "%Y-%m-%d"
-    categories: tuple[str | int | float | bool, ...] = ()
+    categories: tuple[Scalar, ...] = ()
+    missing: tuple[str, ...] = ()
+    numeric: bool = False
 
-    @property
+    @cached_property
     def domain(self) -> Domain:
         """All that the column may hold."""
         if self.kind in WRITTEN:
@@ -78,28 +90,30 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
         """
         if value is None or (isinstance(value, float) and math.isnan(value)):
             return None
+        if self.missing and text_of(value) in self.missing:
+            return None
         if self.kind in CATEGORICAL:
             return self._category(value)
         if self.kind in WRITTEN:
-            if not isinstance(value, str):
-                return str(value).lower() if isinstance(value, bool) else str(value)
-            return value
+            return text_of(value)
         try:
-            return self._number(value)
+            return self._date(value) if self.kind == "date" else self._number(value)
         except (ValueError, ArithmeticError, TypeError) as error:
             raise CellError(f"column '{self.name}': {value!r} is no {self.described}.") from error
 
     def value(self, cell: Cell) -> Value:
         """The value that a cell stands for, as the dataset holds it."""
-        if cell is None or isinstance(cell, str):
-            return cell
+        if cell is None:
+            return None
+        if isinstance(cell, str):
+            return int(cell) if self.numeric else cell
         if self.kind in CATEGORICAL:
             return self.categories[cell]
         if self.kind == "decimal":
-            return float(Decimal(cell).scaleb(-self.places))
+            return float(unscaled(cell, self.places))
         if self.kind == "float":
             return float_of(cell)
-        return self._date(cell) if self.kind == "date" else cell
+        return date_of(cell, self.form) if self.kind == "date" else cell
 
     def text(self, cell: Cell) -> str:
         """The canonical text of a cell that is not missing; no two cells share one.
@@ -114,12 +128,12 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
         if self.kind in CATEGORICAL:
             return self.labels[cell]
         if self.kind == "decimal":
-            return format(Decimal(cell).scaleb(-self.places), "f")
+            return unscaled(cell, self.places)
         if self.kind == "float":
             return repr(float_of(cell))
-        return self._date(cell) if self.kind == "date" else str(cell)
+        return date_of(cell, self.form) if self.kind == "date" else str(cell)
 
-    @property
+    @cached_property
     def labels(self) -> list[str]:
         """Text of each category: as it is if all are text, else as JSON where two would read the same."""
         plain = [each if isinstance(each, str) else json.dumps(each) for each in self.categories]
@@ -136,67 +150,96 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
             self.kind, str(self.kind)
         )
 
+    @cached_property
+    def _codes(self) -> dict[tuple[type, Scalar], int]:
+        """Codes by type and value: 1, 1.0 and True are one key of a dict, but three categories."""
+        return {(type(each), each): code for code, each in enumerate(self.categories)}
+
+    @cached_property
+    def _numbers(self) -> dict[int | float, int]:
+        found: dict[int | float, int] = {}
+        for code, each in enumerate(self.categories):
+            if isinstance(each, int | float) and not isinstance(each, bool):
+                found.setdefault(each, code)
+        return found
+
+    @cached_property
+    def _typed(self) -> bool:
+        return not any(isinstance(each, str) for each in self.categories)
+
     def _category(self, value: object) -> int:
-        for code, known in enumerate(self.categories):
-            if known == value and type(known) is type(value):
-                return code
-        shown = ", ".join(repr(each) for each in self.categories[:5]) + (", …" if len(self.categories) > 5 else "")
+        code = self._codes.get((type(value), value)) if isinstance(value, Scalar) else None
+        if code is None and not isinstance(value, bool):
+            code = self._written_category(value)
+        if code is not None:
+            return code
+        shown = ", ".join(repr(each) for each in self.categories[:_SHOWN])
+        shown += ", …" if len(self.categories) > _SHOWN else ""
         raise CellError(f"column '{self.name}': no category {value!r}; expected one of {shown or 'none'}.")
+
+    def _written_category(self, value: object) -> int | None:
+        """The code of a number or truth value that a file holds as text, or of an equal number of another type."""
+        if isinstance(value, str) and not self._typed:
+            return None
+        if isinstance(value, str) and value.strip().lower() in _TRUTH:
+            return self._codes.get((bool, _TRUTH[value.strip().lower()]))
+        if isinstance(value, datetime | date | time):
+            return self._codes.get((str, text_of(value)))
+        return self._numbers.get(number) if (number := number_of(value)) is not None else None
 
     def _number(self, value: object) -> int:
         if isinstance(value, bool):
             raise ValueError("a truth value is no number")
-        if self.kind == "date":
-            return code_of_date(str(value), self.form)
-        number = Decimal(str(value).strip())
+        text = text_of(value)
         if self.kind == "float":
-            return code_of_float(float(value))  # type: ignore[arg-type]
-        scaled = number.scaleb(self.places)
-        code = int(scaled)
-        if code != scaled:
-            raise ValueError("more decimal places than the column has")
-        return code
+            number = number_of(text)
+            if number is None:
+                raise ValueError("no number that a double holds")
+            return code_of_float(float(number))
+        return scaled(text, self.places if self.kind == "decimal" else 0)
 
-    def _date(self, code: int) -> str:
-        return (_EPOCH + timedelta(microseconds=code * step_us(self.form))).strftime(self.form)
-
-
-def step_us(form: str) -> int:
-    """Microseconds of one step of a date pattern: a microsecond, a second, a minute, or a day."""
-    if "%f" in form:
-        return 1
-    if "%S" in form:
-        return 10**6
-    return 60 * 10**6 if "%M" in form else 86_400 * 10**6
+    def _date(self, value: object) -> int:
+        if isinstance(value, datetime):
+            value = write_date(utc(value), self.form)
+        elif isinstance(value, date):
+            value = write_date(datetime(value.year, value.month, value.day), self.form)
+        return code_of_date(text_of(value), self.form)
 
 
-def code_of_date(text: str, form: str) -> int:
-    """Steps since 1970 of a date written like that.
+def text_of(value: object) -> str:
+    """A value as text, the way that CSV and JSON write it.
 
-    Raises:
-        ValueError: If it is written otherwise; also where the pattern would write it otherwise.
+    >>> text_of(True), text_of(1.5), text_of(10**20)
+    ('true', '1.5', '100000000000000000000')
     """
-    moment = datetime.strptime(text, form).replace(tzinfo=UTC)
-    if moment.strftime(form) != text:
-        raise ValueError(f"{text} is not as {form} writes it")
-    return (moment - _EPOCH) // timedelta(microseconds=step_us(form))
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        return utc(value).isoformat(timespec="microseconds" if value.microsecond else "seconds")
+    return value.isoformat() if isinstance(value, date | time) else str(value)
 
 
-def code_of_float(number: float) -> int:
-    """The bits of a double as a whole number that orders as the doubles do; -0.0 counts as 0.0.
+def number_of(value: object) -> int | float | None:
+    """The number of a value: an int where it is whole and written so, else the double; None if there is none.
 
-    >>> code_of_float(-1.5) < code_of_float(0.0) < code_of_float(1e-300) < code_of_float(2.0)
-    True
+    >>> number_of("17"), number_of("0.10"), number_of("1e400"), number_of("NaN")
+    (17, 0.1, None, None)
     """
-    bits = int(struct.unpack("<Q", struct.pack("<d", number + 0.0))[0])
-    return bits if bits < _SIGN else _SIGN - bits
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if not isinstance(value, float | str | Decimal):
+        return None
+    text = str(value)
+    try:
+        return scaled(text, 0) if not isinstance(value, float) and text.strip("+- ").isdigit() else _double(text)
+    except (ValueError, OverflowError):
+        return None
 
 
-def float_of(code: int) -> float:
-    """The double of a code.
-
-    >>> float_of(code_of_float(-0.1))
-    -0.1
-    """
-    bits = code if code >= 0 else _SIGN - code
-    return float(struct.unpack("<d", struct.pack("<Q", bits))[0])
+def _double(text: str) -> float | None:
+    if "_" in text:
+        return None
+    number = float(text)
+    return number if math.isfinite(number) else None

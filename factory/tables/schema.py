@@ -6,16 +6,22 @@ schema.row({"age": 39, "income": 0})            -> {"age": 39, "income": "<=50K"
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import msgspec
 
+from factory.errors import UserError
 from factory.tables.column import CellError, Column, Value
 from factory.tables.domain import Cell
 
 Cells = dict[str, Cell]
+
+
+class SchemaError(UserError):
+    """Something stored that is no schema."""
 
 
 class Schema(msgspec.Struct, frozen=True, dict=True):
@@ -32,7 +38,7 @@ class Schema(msgspec.Struct, frozen=True, dict=True):
         """Columns by name."""
         return {column.name: column for column in self.columns}
 
-    @property
+    @cached_property
     def names(self) -> list[str]:
         """Names in order."""
         return [column.name for column in self.columns]
@@ -49,6 +55,22 @@ class Schema(msgspec.Struct, frozen=True, dict=True):
             CellError: If a column cannot hold its value.
         """
         return {column.name: column.cell(row.get(column.name)) for column in self.columns}
+
+    def to_json(self) -> str:
+        """The schema as JSON, with codes and categories of any size."""
+        return json.dumps(msgspec.to_builtins(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Schema:
+        """The schema that `to_json` has written; categories keep their types.
+
+        Raises:
+            SchemaError: If it is no schema.
+        """
+        try:
+            return msgspec.convert(json.loads(text), cls)
+        except (ValueError, msgspec.ValidationError) as error:
+            raise SchemaError(f"not the schema of a table: {error}.") from error
 
     def row(self, cells: Mapping[str, Cell]) -> dict[str, Value]:
         """Values of a row, in the order of the columns; those without a cell are left out."""

@@ -127,8 +127,7 @@ class Network:
             inner = self._norm(states, f"{layer}.attend.norm")
             states = states + _dropped(self._attend(inner, layer, cache), dropout, generator)
             inner = self._linear(self._norm(states, f"{layer}.feed.norm"), f"{layer}.feed.in")
-            inner = _dropped(functional.gelu(inner), dropout, generator)
-            states = states + _dropped(self._linear(inner, f"{layer}.feed.out"), dropout, generator)
+            states = states + _dropped(self._linear(functional.gelu(inner), f"{layer}.feed.out"), dropout, generator)
         return self._norm(states, "norm")
 
     def logits(self, states: Tensor, column: int) -> Tensor:

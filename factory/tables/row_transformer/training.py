@@ -29,6 +29,7 @@ from factory.tables.synthesizer import Say
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
+    from torch.optim import Optimizer
 
     from factory.tables.row_transformer.network import Weights
 
@@ -39,7 +40,8 @@ BATCH_CELLS = 8_192  # of an update at most, for memory
 HELD_OUT_ROWS = 2_000  # at most: more tell no better when to stop
 FEWEST_ROWS = 10  # for which some are held out
 LOOK_STEPS = 10  # at least between two looks, where a pass has fewer updates
-_BETAS, _EPSILON, _CLIP = (0.9, 0.99), 1e-8, 1.0
+BETAS = (0.9, 0.99)  # of AdamW
+MAX_GRAD_NORM = 1.0
 _SPLIT, _INITIAL, _PASS, _STEP, _LOOK = range(5)  # what a random stream is for
 
 
@@ -145,10 +147,31 @@ class Training:
             self._parts["weights"] = self._moved(initial(self._shape, generator))
             for part in ("average", "best"):
                 self._parts[part] = {name: tensor.clone() for name, tensor in self._parts["weights"].items()}
-            for part in ("first_moment", "second_moment"):
-                self._parts[part] = {name: torch.zeros_like(each) for name, each in self._parts["weights"].items()}
         for tensor in self._parts["weights"].values():
             tensor.requires_grad_(True)
+        self._optimiser = self._adamw()
+
+    def _adamw(self) -> Optimizer:
+        """The optimiser, with the moments of the checkpoint or none; it changes `first_moment` and so on in place."""
+        import torch
+
+        weights = self._parts["weights"]
+        decayed = [tensor for tensor in weights.values() if tensor.dim() > 1]
+        others = [tensor for tensor in weights.values() if tensor.dim() <= 1]
+        groups = [
+            {"params": decayed, "weight_decay": self._settings.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        optimiser = torch.optim.AdamW(groups, lr=self._settings.learning_rate, betas=BETAS, foreach=True)
+        for name, tensor in weights.items():
+            for part in ("first_moment", "second_moment"):
+                self._parts[part].setdefault(name, torch.zeros_like(tensor))
+            optimiser.state[tensor] = {
+                "step": torch.tensor(float(self.place.step)),
+                "exp_avg": self._parts["first_moment"][name],
+                "exp_avg_sq": self._parts["second_moment"][name],
+            }
+        return optimiser
 
     def _moved(self, weights: Weights) -> Weights:
         return {name: tensor.to(self._device) for name, tensor in weights.items()}
@@ -172,31 +195,18 @@ class Training:
         generator = self._generator(_STEP, self.place.step)
         losses = network.losses(rows, _orders(rows, generator), self._settings.dropout, generator)
         loss = torch.stack(losses).sum()
-        weights = list(self._parts["weights"].values())
-        gradients = torch.autograd.grad(loss / len(losses), weights, allow_unused=True)
-        self._descend([torch.zeros_like(w) if g is None else g for w, g in zip(weights, gradients, strict=True)])
-        return float(loss.detach())
-
-    def _descend(self, gradients: list[Tensor]) -> None:
-        """AdamW and the moving average, for all tensors together."""
-        import torch
-
-        step, settings = self.place.step + 1, self._settings
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-        torch._foreach_mul_(gradients, (_CLIP / (norm + 1e-6)).clamp(max=1.0))
-        rate = settings.learning_rate * self._schedule(step)
-        parts = {part: list(named.values()) for part, named in self._parts.items()}
+        self._optimiser.zero_grad()
+        (loss / len(losses)).backward()  # type: ignore[no-untyped-call]
+        weights = self._parts["weights"]
+        torch.nn.utils.clip_grad_norm_(weights.values(), MAX_GRAD_NORM)
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._settings.learning_rate * self._schedule(self.place.step + 1)
+        self._optimiser.step()
+        keep = min(self._settings.average, (self.place.step + 1) / (self.place.step + 11))
         with torch.no_grad():
-            torch._foreach_lerp_(parts["first_moment"], gradients, 1 - _BETAS[0])
-            torch._foreach_mul_(parts["second_moment"], _BETAS[1])
-            torch._foreach_addcmul_(parts["second_moment"], gradients, gradients, 1 - _BETAS[1])
-            scale = torch._foreach_sqrt(torch._foreach_div(parts["second_moment"], 1 - _BETAS[1] ** step))
-            torch._foreach_add_(scale, _EPSILON)
-            decayed = [tensor for tensor in parts["weights"] if tensor.dim() > 1]
-            torch._foreach_mul_(decayed, 1 - rate * settings.weight_decay)
-            torch._foreach_addcdiv_(parts["weights"], parts["first_moment"], scale, -rate / (1 - _BETAS[0] ** step))
-            keep = min(settings.average, step / (step + 10))
-            torch._foreach_lerp_(parts["average"], parts["weights"], 1 - keep)
+            for name, average in self._parts["average"].items():
+                average.lerp_(weights[name], 1 - keep)
+        return float(loss.detach())
 
     def _schedule(self, step: int) -> float:
         """Share of the highest rate."""

@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 
+SHOWN = ("valid", "forest.auc", "boosting.auc", "linear.auc", "detection_auc", "shape", "pair", "violations", "closer")
+
+
 class Timed(Exception):
     """Enough steps are timed."""
 
@@ -76,16 +79,17 @@ def generators() -> Mapping[str, Any]:
 
 
 def report(sets: Mapping[str, Any], train: Any, test: Sequence[Any], holdout: Sequence[Any], target: str) -> None:
-    """Print every figure of the evaluation of every set."""
+    """Print what the evaluation finds of every set, with intervals of 95 %."""
     from factory.evaluation.tables.compare import compare
 
     found = compare(sets, train, test, holdout, target=target, seeds=3)
-    keys = list(dict.fromkeys(key for line in found.lines for key in line.figures))
-    print("\n".join(found.notes))
+    print("\n".join(f"  note: {note}" for note in found.notes))
+    print(f"  {'':20}" + "".join(f"{key:>26}" for key in SHOWN))
     for line in found.lines:
-        print(f"  {line.name}")
-        for key in keys:
-            if key in line.figures:
-                figure = line.figures[key]
-                around = "" if figure.low is None else f"  ({figure.low:.4f} to {figure.high:.4f})"
-                print(f"    {key:28} {figure.value:8.4f}{around}")
+        print(f"  {line.name:20}" + "".join(f"{_shown(line.figures.get(key)):>26}" for key in SHOWN))
+
+
+def _shown(figure: Any) -> str:
+    if figure is None:
+        return "-"
+    return f"{figure.value:.3f}" + ("" if figure.low is None else f" ({figure.low:.3f} to {figure.high:.3f})")

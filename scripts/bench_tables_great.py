@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-
 SHOWN = ("valid", "forest.auc", "boosting.auc", "linear.auc", "detection_auc", "shape", "pair", "violations", "closer")
 
 

@@ -24,10 +24,10 @@ from factory.context import Context
 from factory.context.making import Say
 from factory.datasets_io.rows import read_rows
 from factory.errors import DiskError, OptionError, SourceError, UserError
+from factory.evaluation.bootstrap import Figure
 from factory.evaluation.tables.compare import TableEvaluation, compare
 from factory.evaluation.tables.distributions import distributions
 from factory.evaluation.tables.page import page
-from factory.evaluation.tables.sentences import sentences
 from factory.recipe.columns import Column
 from factory.recipe.schema import StepOptions, Strict
 from factory.recipe.tables import LoadedTable, TableSource, check_table
@@ -36,6 +36,14 @@ from factory.resources import find
 
 VERSION = 1
 FEWEST_REAL = 40
+TOLD = {
+    "valid": "valid",
+    "forest.auc": "random forest trained on them ROC AUC",
+    "forest.r2": "random forest trained on them R2",
+    "detection_auc": "told from real rows AUC",
+    "closer": "closer to learned rows than to held-out ones",
+    "copies": "copies",
+}
 Row = Mapping[str, Any]
 
 
@@ -142,6 +150,22 @@ async def _compare(sets: Mapping[str, Sequence[Row]], ctx: Context, options: Opt
         drawn = await asyncio.to_thread(distributions, sets, loaded.table)
         _write(ctx.folder, found, page(found, drawn, f"{loaded.name}: synthetic rows compared"))
         ctx.note(f"all figures and the page: artifacts/{ctx.step}/evaluation.json and page.html")
+
+
+def sentences(found: TableEvaluation) -> list[str]:
+    """The main figures, one sentence for each set and line to compare with, then what to know."""
+    said = []
+    for line in found.lines:
+        parts = [f"{shown} {_shown(line.figures[key])}" for key, shown in TOLD.items() if key in line.figures]
+        if parts:
+            said.append(f"{line.name} ({line.rows:,} rows): {', '.join(parts)}")
+    return [*said, *found.notes]
+
+
+def _shown(figure: Figure) -> str:
+    if figure.low is None or figure.high is None:
+        return f"{figure.value:.3f}"
+    return f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
 
 
 def _write(folder: Path, found: TableEvaluation, html: str) -> None:

@@ -51,7 +51,7 @@ class Options(SynthesisOptions):
         heads: Attention heads of each.
         bins: Most quantile bins of a column; frequent values have tokens of their own besides.
         epochs: Most passes over the training rows.
-        steps: Most updates; bounds the time for large tables.
+        cells: Most cells that are learnt from, over all passes; bounds the time for large tables.
         patience: Passes without a better held-out loss after which training ends.
         train_rows: Rows of an update.
         learning_rate: Highest rate of AdamW.
@@ -68,7 +68,7 @@ class Options(SynthesisOptions):
     heads: Count = DEFAULT.heads
     bins: Count = DEFAULT.bins
     epochs: Count = DEFAULT.epochs
-    steps: Count = DEFAULT.steps
+    cells: Count = DEFAULT.cells
     patience: Count = DEFAULT.patience
     train_rows: Count = DEFAULT.batch_rows
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = DEFAULT.learning_rate
@@ -99,7 +99,7 @@ async def run(records: AsyncIterator[Record], ctx: Context, options: Options) ->
         heads=options.heads,
         bins=options.bins,
         epochs=options.epochs,
-        steps=options.steps,
+        cells=options.cells,
         patience=options.patience,
         batch_rows=options.train_rows,
         learning_rate=options.learning_rate,

@@ -34,8 +34,9 @@ def _next_text(result: RunResult) -> str:
     lines = ["Next:", f"  {command} show {result.path}"]
     if result.first:
         lines.append(f"  {command} why {result.path} {result.first[0].id}")
-        named = _export_columns(result.first[0].fields)
-        lines.append(f"  {command} export {result.path} {result.manifest['name']}-chat --validation 0.1{named}")
+        if asks_model(result.manifest):
+            named = _export_columns(result.first[0].fields)
+            lines.append(f"  {command} export {result.path} {result.manifest['name']}-chat --validation 0.1{named}")
     return "\n".join(lines)
 
 

@@ -131,6 +131,17 @@ def test_order_is_sound_and_complete(case, data):
         assert order.broken(cells) == (not keeps(cells))
 
 
+@pytest.mark.parametrize("strict", [(True, False), (False, True)])
+def test_a_chain_stays_strict_across_a_missing_cell(strict):
+    schema = Schema(tuple(Column(name=name, kind="integer", high=9, nullable=True) for name in "abc"))
+    order = Order(schema, "abc", strict)
+    assert order.broken({"a": 5, "b": None, "c": 5})
+    assert not order.broken({"a": 5, "b": None, "c": 6})
+    domains = {column.name: column.domain for column in schema.columns}
+    assert order.narrow("a", {"b": None, "c": 5}, domains).intervals == ((0, 4),)
+    assert order.narrow("c", {"a": 5, "b": None}, domains).intervals == ((6, 9),)
+
+
 def exact(column, cell):
     if column.kind == "category":
         return Fraction(str(column.categories[cell]))

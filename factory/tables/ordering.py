@@ -97,7 +97,7 @@ def _first(column: Column, bound: Number, strict: bool) -> int:
     if column.kind == "integer":
         return math.floor(bound) + 1 if strict else math.ceil(bound)
     if column.kind == "decimal":
-        code = math.floor(Fraction(bound) * 10**column.places)
+        code: int = math.floor(Fraction(bound) * 10**column.places)
         if not column.low - 1 <= code <= column.high:
             return column.high + 1 if code > column.high else column.low
     else:

@@ -64,6 +64,7 @@ class RowCodec:
             name: self._name(name, f"{written_name(name)} is") for name in self._writer.columns
         }
         self._values: dict[str, dict[Cell, Chunk]] = {name: {} for name in self._names}
+        self._cells: dict[str, dict[Chunk, Cell]] = {name: {} for name in self._names}
         self._characters: dict[tuple[str, bool], Chunk | None] = {}
 
     def row(self, cells: Mapping[str, Cell], order: Sequence[str]) -> list[int]:
@@ -96,6 +97,17 @@ class RowCodec:
         except UnicodeDecodeError as error:
             raise SentenceError(f"bytes that are no text, at {error.start}.") from error
         return self.decode_text(sentence.removeprefix(" "))  # no sentence begins with a blank, some tokenizers add one
+
+    def cell(self, column: str, tokens: Chunk) -> Cell:
+        """The cell of a chunk that `value` gives, or that has the same text.
+
+        Raises:
+            SentenceError: If it is none.
+        """
+        known = self._cells[column]
+        if tokens not in known:
+            known[tokens] = self._writer.cell(column, self.pieces.read(list(tokens)).decode().removeprefix(" "))
+        return known[tokens]
 
     def encode_text(self, cells: Mapping[str, Cell], order: Sequence[str]) -> str:
         """The sentence of a row."""

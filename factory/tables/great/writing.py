@@ -108,6 +108,15 @@ class Writer:
             cells[name] = self._cell(self.columns[name], value, is_quoted)
         return cells
 
+    def cell(self, name: str, text: str) -> Cell:
+        """The cell of a column that `written` writes so.
+
+        Raises:
+            SentenceError: If there is none.
+        """
+        is_quoted = len(text) > 1 and text.startswith('"') and text.endswith('"')
+        return self._cell(self.columns[name], text[1:-1] if is_quoted else text, is_quoted)
+
     def _clauses(self, sentence: str) -> Iterator[tuple[str, str, bool]]:
         at = 0
         while at < len(sentence):

@@ -31,8 +31,9 @@ from factory.tables.rules import Rules
 from factory.tables.schema import Cells, Schema
 from factory.tables.synthesizer import Say, Want
 
-_PASS_COST = {"cpu": 64}  # what a pass costs beside its tokens, in tokens
-_PASS_COST_ELSEWHERE = 2048
+_PASS_COST = {"cpu": 64}  # what a pass costs beside its tokens, in tokens: measured for a Llama of 1.1 M weights
+_PASS_COST_ELSEWHERE = 2048  # on a GPU small passes take all the same time
+_ROW_COST = 0.75  # what a pass costs for each row beside its tokens (attention reads all that is before them)
 _KEPT = 0.75  # rows that are over leave the passes once no more than this share is left
 _NARROWED_FROM = 4096  # tokens of a vocabulary whose logits are worth computing only in part
 _SAY_EVERY_S = 5.0
@@ -173,14 +174,14 @@ class TransformersSampler:
     def sample(self, wants: Sequence[Want], seed: int, say: Say) -> list[Cells | None]:
         """One row for each want; None where cells drawn first left nothing for a later one."""
         rows: list[Cells | None] = [None] * len(wants)
-        keys, progress = row_keys(seed, len(wants)), _Progress(len(wants), say)
+        keys, progress = row_keys(seed, len(wants)), _Progress(len(wants), len(self._names), say)
         with narrowed(self._model) as head:
             for first in range(0, len(wants), self._batch_rows):
                 indices = range(first, min(first + self._batch_rows, len(wants)))
                 drafts = [Draft(self, index, wants[index], self._order(wants[index], keys[index])) for index in indices]
-                for draft in self._drawn(drafts, keys, head):
+                for draft in self._drawn(drafts, keys, head, progress):
                     rows[draft.index] = self._kept(draft)
-                    progress.add()
+                    progress.over()
         return rows
 
     def domain(self, name: str, cells: Mapping[str, Cell], wanted: Mapping[str, Domain]) -> Domain:
@@ -207,7 +208,7 @@ class TransformersSampler:
             return None
         return {name: draft.cells[name] for name in self._names}
 
-    def _drawn(self, drafts: list[Draft], keys: Words, head: Head | None) -> Iterator[Draft]:
+    def _drawn(self, drafts: list[Draft], keys: Words, head: Head | None, progress: _Progress) -> Iterator[Draft]:
         """The drafts, each when nothing more is to be drawn for it."""
         yield from (draft for draft in drafts if draft.over)
         beside: list[Draft] = [draft for draft in drafts if not draft.over]
@@ -216,6 +217,7 @@ class TransformersSampler:
         passes = Passes(self._model, len(beside))
         while beside:
             yield from self._step(passes, beside, keys, head)
+            progress.tell(beside)
             left = [at for at, draft in enumerate(beside) if not draft.over]
             if len(left) <= _KEPT * len(beside):
                 beside = [beside[at] for at in left]
@@ -269,29 +271,32 @@ class TransformersSampler:
         Wider passes are fewer, but rows that have less pending waste what they are padded with.
         """
         lengths = np.array(pending)
-        beside = _PASS_COST.get(self._model.device.type, _PASS_COST_ELSEWHERE)
+        beside = _PASS_COST.get(self._model.device.type, _PASS_COST_ELSEWHERE) + _ROW_COST * len(lengths)
         widths = np.unique(lengths)
         gains = [np.minimum(lengths, width).sum() / (beside + len(lengths) * width) for width in widths]
         return int(widths[int(np.argmax(gains))])
 
 
 class _Progress:
-    """Tells how many rows are drawn, and when the rest will be."""
+    """Tells how many rows are drawn, counting begun ones in part, and when the rest will be."""
 
-    def __init__(self, rows: int, say: Say) -> None:
-        self._rows, self._say = rows, say
-        self._drawn = 0
+    def __init__(self, rows: int, columns: int, say: Say) -> None:
+        self._rows, self._columns, self._say = rows, columns, say
+        self._over = 0
         self._started = self._said = time.monotonic()
 
-    def add(self) -> None:
-        self._drawn += 1
+    def over(self) -> None:
+        self._over += 1
+
+    def tell(self, beside: Sequence[Draft]) -> None:
         now = time.monotonic()
         if now - self._said < _SAY_EVERY_S:
             return
         self._said = now
-        rate = self._drawn / (now - self._started)
-        left = (self._rows - self._drawn) / rate
-        self._say(f"drew {self._drawn:,} of {self._rows:,} rows, {rate:,.1f} a second, {left:,.0f} s left")
+        drawn = self._over + sum(len(draft.cells) for draft in beside if not draft.over) / max(1, self._columns)
+        rate = drawn / (now - self._started)
+        left = f"{(self._rows - drawn) / rate:,.0f} s left" if rate else "just begun"
+        self._say(f"drew {self._over:,} of {self._rows:,} rows, {rate:,.1f} a second, {left}")
 
 
 def _possibilities(domain: Domain) -> float:

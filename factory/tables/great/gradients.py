@@ -149,7 +149,10 @@ class Gradients:
         length = max(map(len, batch.tokens))
         tokens = [row + [0] * (length - len(row)) for row in batch.tokens]
         places = [
-            number * length + at - 1 for number, row in enumerate(batch.learnt) for at, learnt in enumerate(row) if learnt
+            number * length + at - 1
+            for number, row in enumerate(batch.learnt)
+            for at, learnt in enumerate(row)
+            if learnt
         ]
         targets = [
             token

@@ -93,7 +93,7 @@ class _Side:
             return list(self._scientific(prefix))
         if len(prefix) < 3:
             return None
-        texts = []
+        texts: list[str] = []
         for codes in self._ranges(prefix):
             for low, high in self._overlaps(codes):
                 if high - low + len(texts) >= _FEW:

@@ -1,23 +1,20 @@
 """Rows drawn with vLLM in this process: all rows at once, each kept within its columns token by token.
 
-    sampler = VllmSampler(folder / "model", codec, rules)
-    sampler.sample([Want()] * 500, seed=1, say=print)
-    # sampling: 120 of 500 rows, 31 rows/s, about 12 s left
+    sampler = VllmSampler(folder / "model", tokenizer, schema, rules)
+    sampler.sample([Want()] * 500, seed=1, say=print)     # [{"age": 39, …}, …]
 
 vLLM's own structured output knows texts, not tokens: a regex allows tokenizations that the model has never seen, and no
-rule between cells. Here a logits processor of vLLM's asks each row's `Walk` which tokens may come, draws one with that
-row's own generator, and leaves vLLM nothing to choose. So a row depends on the model, its want and its seed, and on no
-other row but for rounding; and vLLM's per-request seeds, which end its CPU build (see `factory.engines.vllm`), are not
-needed.
+rule between cells. Here a logits processor of vLLM's asks each row's draft which tokens may come, draws one with the row's
+own numbers (those of `drawing`, so that transformers would draw the same row but for rounding), and leaves vLLM nothing to
+choose. Its per-request seeds, which end its CPU build (see `factory.engines.vllm`), are not needed.
 
-Names of columns and all else that must follow are not generated: where many tokens are decided at once, the request is
-ended and the row goes on as a new one, of which vLLM has the beginning in its prefix cache.
+What must follow is not generated: where several tokens are decided at once (a comma, a name), the request is ended and
+the row goes on as a new one, of which vLLM has the beginning in its prefix cache.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,178 +22,161 @@ import numpy as np
 
 from factory.engines.vllm import bare_engine
 from factory.errors import UserError
-from factory.tables.great.automata import Automata
 from factory.tables.great.codec import RowCodec
-from factory.tables.great.orders import generator
-from factory.tables.great.walks import Walk, order_of
+from factory.tables.great.drafts import Draft, Drafting, Progress
+from factory.tables.great.drawing import draw, uniforms
 from factory.tables.rules import Rules
-from factory.tables.schema import Cells
+from factory.tables.schema import Cells, Schema
 from factory.tables.synthesizer import Say, Want
 
-SAY_S = 2.0
-JUMP = 4
-BLOCK_TOKENS = 32
+JUMP = 4  # so many tokens that are decided are worth a new request
+BLOCK_TOKENS = 32  # of the prefix cache; the least that vLLM's attention takes on a CPU
 ABOVE_ALL = 1e30
 
 
 class Row:
-    """A row with its generator, and its request to vLLM.
+    """A draft with its request to vLLM.
 
     Attributes:
-        walk: What is decided.
-        random: Draws its choices.
-        prompt: Tokens that the running request began with.
+        draft: The row; its pending tokens are all that are decided, from the beginning.
+        prompt: Number of tokens that the running request began with.
         done: Whether the running request has nothing more to do.
     """
 
-    def __init__(self, walk: Walk, random: np.random.Generator) -> None:
-        """Begin a row."""
-        self.walk, self.random = walk, random
+    def __init__(self, draft: Draft) -> None:
+        """Take over a draft."""
+        self.draft = draft
         self.prompt = 0
         self.done = False
 
-    def draw(self, scores: Any, temperature: float) -> None:
-        """Take one of the choices, given the model's scores of them in their order."""
-        if self.walk.choices is None:
-            raise ValueError("the row is whole")
-        scaled = np.asarray(scores, dtype=np.float64)
-        if temperature > 0:
-            weights = np.exp((scaled - scaled.max()) / temperature).cumsum()
-            at = int(np.searchsorted(weights, self.random.random() * weights[-1], side="right"))
-        else:
-            at = int(scaled.argmax())
-        self.walk.take(int(self.walk.choices[min(at, len(scaled) - 1)]))
+    def asks(self, at: int) -> bool:
+        """Whether the row chooses its token at that place now."""
+        return at == len(self.draft.pending) and not self.draft.over
+
+    def given(self, at: int) -> None:
+        """Note that vLLM has got the token at that place."""
+        self.done = self.draft.over or len(self.draft.pending) - at > JUMP
 
 
 class VllmSampler:
-    """Draws rows with vLLM.
-
-    Args:
-        model: Folder with all weights of the fine-tuned model, or with an adapter of peft.
-        codec: How rows are written.
-        rules: Domains and relations of the rows.
-        order: The order of columns that the model has learnt; None for any.
-        temperature: Of the choices; 0 takes the likeliest.
-        in_flight: Rows that vLLM works on at once.
-        max_text_tokens: Most tokens of a free text.
-        dtype: Of vLLM's weights.
-        options: Passed to vLLM's `EngineArgs`.
-    """
+    """Draws rows with vLLM, as `factory.tables.synthesizer.Sampler`; `close` frees the model."""
 
     def __init__(
         self,
         model: Path,
-        codec: RowCodec,
+        tokenizer: Any,
+        schema: Schema,
         rules: Rules,
         *,
-        order: Sequence[str] | None = None,
         temperature: float = 1.0,
-        in_flight: int = 64,
+        batch_rows: int = 64,
+        order: str | Sequence[str] = "random",
         max_text_tokens: int = 64,
         dtype: str = "auto",
-        options: dict[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         """Load the model into vLLM.
 
+        Args:
+            model: Folder with all weights of a model that has learnt rows; see `base.merged` for adapters.
+            tokenizer: Its (fast) tokenizer.
+            schema: Columns.
+            rules: What rows must keep.
+            temperature: What logits are divided by; 1 draws as the model has learnt, less narrows.
+            batch_rows: Rows that vLLM works on at once; the others wait inside vLLM.
+            order: "random", or the learned columns in the order to draw them in (restricted ones still go first).
+            max_text_tokens: Most tokens of a free text.
+            dtype: Of vLLM's weights.
+            options: Passed to vLLM's `EngineArgs`; these win over everything above.
+
         Raises:
             EngineError: If vLLM or the model does not load.
+            CodecError, TokenizerError: If the tokenizer cannot write the table.
+            UserError: If the temperature is not above 0.
         """
-        self._rules, self._order, self._names = rules, order, [column.name for column in rules.schema.learned]
-        self._automata = Automata(codec, max_text_tokens)
-        self._eos = codec.eos
+        if not temperature > 0:
+            raise UserError(f"temperature is {temperature}; expected a number above 0.")
+        codec = RowCodec(tokenizer, schema)
+        self._drafting = Drafting(codec, rules, order=order, max_text_tokens=max_text_tokens)
         self._rows: dict[int, Row] = {}
-        self._context = codec.longest(max_text_tokens=max_text_tokens) + 1
+        self._longest = codec.longest(max_text_tokens=max_text_tokens) + 1
         chosen = {
             "logits_processors": [_processor(self._rows, temperature)],
-            "async_scheduling": False,
+            "async_scheduling": False,  # a draw needs the tokens of the step before
             "block_size": BLOCK_TOKENS,
             "skip_tokenizer_init": True,
         }
         self._engine = bare_engine(
-            str(model), max_model_len=self._context, max_in_flight=in_flight, dtype=dtype, options=chosen | (options or {})
+            str(model),
+            max_model_len=self._longest,
+            max_in_flight=batch_rows,
+            dtype=dtype,
+            options=chosen | dict(options or {}),
         )
 
     def sample(self, wants: Sequence[Want], seed: int, say: Say) -> list[Cells | None]:
-        """One row for each want; see `factory.tables.synthesizer.Sampler`."""
-        self._rows.clear()
-        for number, want in enumerate(wants):
-            random = generator(seed, number)
-            self._rows[number] = Row(Walk(want, order_of(self._names, want, self._order, random), self._automata, self._rules), random)
-        drawn = [row.walk for row in self._rows.values()]
+        """One row for each want; None where cells drawn first left nothing for a later one."""
+        drafts = self._drafting.begin(wants, seed)
+        self._rows.update({draft.index: Row(draft) for draft in drafts})
         try:
-            self._draw(say)
+            self._draw(Progress(len(wants), say))
         finally:
             self._forget()
-        return [walk.cells for walk in drawn]
+        return [self._drafting.kept(draft) for draft in drafts]
 
     def close(self) -> None:
-        """Free the model."""
+        """Free the weights and the cache."""
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.engine_core.shutdown()
 
-    def _draw(self, say: Say) -> None:
-        began = said = time.monotonic()
-        total = len(self._rows)
+    def _draw(self, progress: Progress) -> None:
         requests: dict[str, int] = {}
-        count = 0
-        waiting = list(self._rows)
-        while True:
+        waiting, asked = list(self._rows), 0
+        while waiting or requests:
             for number in waiting:
-                if self._rows[number].walk.choices is not None:
-                    count += 1
-                    requests[str(count)] = number
-                    self._ask(str(count), number)
+                if self._rows[number].draft.over:
+                    progress.add()
+                    continue
+                asked += 1
+                requests[str(asked)] = number
+                self._ask(str(asked), number)
             waiting = []
-            if not requests:
-                return
-            self._engine.step()
+            if requests:
+                self._engine.step()
             ended = [name for name, number in requests.items() if self._rows[number].done]
-            if ended:
-                self._engine.abort_request(ended)
-                waiting = [requests.pop(name) for name in ended]
-            if time.monotonic() - said >= SAY_S:
-                said = time.monotonic()
-                left = len(requests) + sum(self._rows[number].walk.choices is not None for number in waiting)
-                say(_progress(total - left, total, said - began))
+            self._engine.abort_request(ended)
+            waiting = [requests.pop(name) for name in ended]
 
     def _ask(self, name: str, number: int) -> None:
-        """Ask vLLM for the next tokens of a row."""
+        """Let vLLM go on with a row."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
         row = self._rows[number]
-        row.prompt, row.done = len(row.walk.tokens), False
+        row.prompt, row.done = len(row.draft.pending), False
         parameters = SamplingParams(
-            max_tokens=max(1, self._context - row.prompt),
+            max_tokens=max(1, self._longest - row.prompt),
             temperature=0.0,
             ignore_eos=True,
             detokenize=False,
             extra_args={"row": number},
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
-        tokens = {"type": "token", "prompt_token_ids": list(row.walk.tokens)}
-        self._engine.add_request(name, tokens, parameters)
+        self._engine.add_request(name, {"type": "token", "prompt_token_ids": list(row.draft.pending)}, parameters)
 
     def _forget(self) -> None:
-        """Leave no request behind where drawing was ended."""
-        unfinished = list(self._engine.output_processor.request_states)
-        if unfinished:
-            self._engine.abort_request(unfinished)
+        """Leave no request behind where drawing was broken off."""
+        self._engine.abort_request(list(self._engine.output_processor.request_states))
         self._rows.clear()
 
 
-def _progress(done: int, total: int, elapsed_s: float) -> str:
-    left = f", about {elapsed_s / done * (total - done):.0f} s left" if done else ""
-    return f"sampling: {done:,} of {total:,} rows, {done / max(elapsed_s, 1e-9):,.1f} rows/s{left}"
+def _processor(rows: Mapping[int, Row], temperature: float) -> type:
+    """A class of logits processors that draw for these rows; vLLM makes the instance itself.
 
-
-def _processor(rows: dict[int, Row], temperature: float) -> type:
-    """A logits processor for vLLM that draws for these rows; a class, since vLLM builds it itself.
-
-    A request's place in the batch changes; its output list, which vLLM appends to, says how many of the row's tokens it
-    has. Where that is fewer than are decided, the decided one is given again, so nothing is drawn twice when vLLM throws
-    a step away (preemption, a prefill in two parts).
+    Requests change places in the batch; a request's list of output, which vLLM appends to, says how many tokens it has.
+    Where the token of a place is decided already it is given again, so that nothing is drawn twice when vLLM throws a
+    step away (a preemption, a prefill in parts).
     """
     import torch
     from vllm.v1.sample.logits_processor import LogitsProcessor, MoveDirectionality
@@ -215,9 +195,9 @@ def _processor(rows: dict[int, Row], temperature: float) -> type:
                 self._places.pop(index, None)
             for index, parameters, _, output in batch_update.added:
                 self._places.pop(index, None)
-                number = (parameters.extra_args or {}).get("row")
-                if number in rows:
-                    self._places[index] = (rows[number], output)
+                row = rows.get((parameters.extra_args or {}).get("row"))
+                if row is not None:
+                    self._places[index] = (row, output)
             for source, target, direction in batch_update.moved:
                 moved, other = self._places.pop(source, None), self._places.pop(target, None)
                 if moved is not None:
@@ -227,30 +207,30 @@ def _processor(rows: dict[int, Row], temperature: float) -> type:
 
         def apply(self, logits: Any) -> Any:
             places = [(index, row, row.prompt + len(output)) for index, (row, output) in self._places.items()]
-            asked = [
-                (index, row)
-                for index, row, at in places
-                if at == len(row.walk.tokens) and row.walk.choices is not None
-            ]
-            self._choose(logits, asked)
-            sure = [(index, row.walk.tokens[at]) for index, row, at in places if at < len(row.walk.tokens)]
+            _choose(logits, [(index, row.draft) for index, row, at in places if row.asks(at)], temperature)
+            sure = [(index, row.draft.pending[at]) for index, row, at in places if at < len(row.draft.pending)]
             if sure:
                 where = torch.tensor(sure, device=logits.device)
                 logits[where[:, 0], where[:, 1]] = ABOVE_ALL
             for _, row, at in places:
-                left = len(row.walk.tokens) - at - 1
-                row.done = row.walk.choices is None or left >= JUMP
+                row.given(at)
             return logits
 
-        def _choose(self, logits: Any, asked: list[tuple[int, Row]]) -> None:
-            """Draw for all rows with one transfer of the scores of their choices."""
-            if not asked:
-                return
-            width = logits.shape[1]
-            flat = np.concatenate([index * width + row.walk.choices for index, row in asked])
-            scores = torch.take(logits, torch.from_numpy(flat).to(logits.device)).float().cpu().numpy()
-            ends = np.cumsum([len(row.walk.choices) for _, row in asked if row.walk.choices is not None])
-            for (_, row), part in zip(asked, np.split(scores, ends[:-1]), strict=True):
-                row.draw(part, temperature)
-
     return RowProcessor
+
+
+def _choose(logits: Any, asking: Sequence[tuple[int, Draft]], temperature: float) -> None:
+    """Draw once for each draft from the logits [places, vocabulary] of its place."""
+    import torch
+
+    if not asking:
+        return
+    choices = [draft.choices for _, draft in asking]
+    tokens = np.unique(np.concatenate(choices))
+    rows = torch.tensor([index for index, _ in asking], device=logits.device)
+    found = logits[rows[:, None], torch.from_numpy(tokens).to(logits.device)].float().cpu().numpy()
+    keys = np.array([draft.key for _, draft in asking], dtype=np.uint64)
+    numbers = uniforms(keys, np.array([draft.draws for _, draft in asking]))
+    drawn = draw(found, [np.searchsorted(tokens, each) for each in choices], numbers, temperature)
+    for (_, draft), chosen, at in zip(asking, choices, drawn, strict=True):
+        draft.take(int(chosen[at]))

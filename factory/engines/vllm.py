@@ -205,7 +205,7 @@ class VllmEngine:
 
 
 def bare_engine(model: str, *, options: Mapping[str, Any] | None = None, **arguments: Any) -> Any:
-    """vLLM's own `LLMEngine` in this process, for who steps it with token ids and settings that requests lack.
+    """An `LLMEngine` of vLLM's in this process, for who steps it with token ids and settings that requests lack.
 
     Args:
         model: As for `VllmEngine`.

@@ -177,6 +177,7 @@ class Progress:
         self._started = self._said = time.monotonic()
 
     def add(self) -> None:
+        """Count a row that is over, and say how far it is if that was long ago."""
         self._drawn += 1
         now = time.monotonic()
         if now - self._said < _SAY_EVERY_S:

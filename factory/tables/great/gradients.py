@@ -96,7 +96,7 @@ class Gradients:
         chosen = logits.reshape(-1, logits.shape[-1])[places].float()
         loss = torch.nn.functional.cross_entropy(chosen, targets, reduction="sum") / count
         if backward:
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
         return float(loss)
 
     def _through_head(self, hidden: Tensor, targets: Tensor, scale: float, backward: bool) -> tuple[float, Tensor]:

@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -72,7 +72,9 @@ class Great:
         with _some_folder(folder) as place:
             packed = _packed(train(table, self._settings, seed=seed, folder=place, say=say), MOST_BYTES)
         if folder is None and not packed.files:
-            raise UserError("great: the trained model is too large for the journal, and there is no folder to keep it in.")
+            raise UserError(
+                "great: the trained model is too large for the journal, and there is no folder to keep it in."
+            )
         return msgspec.msgpack.encode(packed)
 
     def load(self, model: bytes, schema: Schema, rules: Rules, folder: Path | None) -> Sampler:
@@ -94,7 +96,7 @@ class Great:
         from transformers import AutoTokenizer
 
         drawing, tokenizer = self._drawing, AutoTokenizer.from_pretrained(trained)
-        rows = {} if drawing.rows is None else {"batch_rows": drawing.rows}
+        options: dict[str, Any] = {} if drawing.rows is None else {"batch_rows": drawing.rows}
         if drawing.backend == "vllm":
             from factory.tables.great.vllm_sampling import VllmSampler
 
@@ -106,7 +108,7 @@ class Great:
                 temperature=drawing.temperature,
                 order=known.order or "random",
                 max_text_tokens=drawing.max_text_tokens,
-                **rows,
+                **options,
             )
         from factory.tables.great.sampling import TransformersSampler
 
@@ -118,7 +120,7 @@ class Great:
             temperature=drawing.temperature,
             order=known.order or "random",
             max_text_tokens=drawing.max_text_tokens,
-            **rows,
+            **options,
         )
 
 

@@ -99,6 +99,8 @@ class VllmSampler:
         codec = RowCodec(tokenizer, schema)
         self._drafting = Drafting(codec, rules, order=order, max_text_tokens=max_text_tokens)
         self._rows: dict[int, Row] = {}
+        self._requests: dict[str, int] = {}  # rows by the names of running requests
+        self._asked = 0
         self._longest = codec.longest(max_text_tokens=max_text_tokens) + 1
         chosen = {
             "logits_processors": [_processor(self._rows, temperature)],
@@ -120,8 +122,10 @@ class VllmSampler:
         self._rows.update({draft.index: Row(draft) for draft in drafts})
         try:
             self._draw(Progress(len(wants), say))
-        finally:
-            self._forget()
+        finally:  # also where drawing is broken off
+            self._engine.abort_request(list(self._requests))
+            self._requests.clear()
+            self._rows.clear()
         return [self._drafting.kept(draft) for draft in drafts]
 
     def close(self) -> None:
@@ -131,24 +135,20 @@ class VllmSampler:
             engine.engine_core.shutdown()
 
     def _draw(self, progress: Progress) -> None:
-        requests: dict[str, int] = {}
-        waiting, asked = list(self._rows), 0
-        while waiting or requests:
+        waiting = list(self._rows)
+        while waiting or self._requests:
             for number in waiting:
                 if self._rows[number].draft.over:
                     progress.add()
-                    continue
-                asked += 1
-                requests[str(asked)] = number
-                self._ask(str(asked), number)
-            waiting = []
-            if requests:
+                else:
+                    self._ask(number)
+            if self._requests:
                 self._engine.step()
-            ended = [name for name, number in requests.items() if self._rows[number].done]
+            ended = [name for name, number in self._requests.items() if self._rows[number].done]
             self._engine.abort_request(ended)
-            waiting = [requests.pop(name) for name in ended]
+            waiting = [self._requests.pop(name) for name in ended]
 
-    def _ask(self, name: str, number: int) -> None:
+    def _ask(self, number: int) -> None:
         """Let vLLM go on with a row."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
@@ -163,57 +163,72 @@ class VllmSampler:
             extra_args={"row": number},
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
-        self._engine.add_request(name, {"type": "token", "prompt_token_ids": list(row.draft.pending)}, parameters)
+        self._asked += 1
+        name, tokens = str(self._asked), list(row.draft.pending)
+        self._requests[name] = number
+        self._engine.add_request(name, {"type": "token", "prompt_token_ids": tokens}, parameters)
 
-    def _forget(self) -> None:
-        """Leave no request behind where drawing was broken off."""
-        self._engine.abort_request(list(self._engine.output_processor.request_states))
-        self._rows.clear()
+
+class Places:
+    """Which row stands where in vLLM's batch, and how many tokens vLLM has of it.
+
+    Requests change places; a request's list of output, which vLLM appends to, says how far it is. Where the token of a
+    place is decided already it is given again, so that nothing is drawn twice when vLLM throws a step away (a preemption,
+    a prefill in parts).
+    """
+
+    def __init__(self, rows: Mapping[int, Row]) -> None:
+        """Follow these rows, which may change."""
+        self._rows = rows
+        self._places: dict[int, tuple[Row, list[int]]] = {}
+
+    def update(self, batch_update: Any, swap: object) -> None:
+        """Follow a `BatchUpdate` of vLLM's; `swap` is the direction that exchanges two places."""
+        for index in batch_update.removed:
+            self._places.pop(index, None)
+        for index, parameters, _, output in batch_update.added:
+            self._places.pop(index, None)
+            row = self._rows.get((parameters.extra_args or {}).get("row", -1))
+            if row is not None:
+                self._places[index] = (row, output)
+        for source, target, direction in batch_update.moved:
+            moved, other = self._places.pop(source, None), self._places.pop(target, None)
+            if moved is not None:
+                self._places[target] = moved
+            if other is not None and direction == swap:
+                self._places[source] = other
+
+    def decide(self, logits: Any, temperature: float) -> None:
+        """Raise the next token of each row above all others in the logits [places, vocabulary]."""
+        import torch
+
+        places = [(index, row, row.prompt + len(output)) for index, (row, output) in self._places.items()]
+        _choose(logits, [(index, row.draft) for index, row, at in places if row.asks(at)], temperature)
+        sure = [(index, row.draft.pending[at]) for index, row, at in places if at < len(row.draft.pending)]
+        if sure:
+            where = torch.tensor(sure, device=logits.device)
+            logits[where[:, 0], where[:, 1]] = ABOVE_ALL
+        for _, row, at in places:
+            row.given(at)
 
 
 def _processor(rows: Mapping[int, Row], temperature: float) -> type:
-    """A class of logits processors that draw for these rows; vLLM makes the instance itself.
-
-    Requests change places in the batch; a request's list of output, which vLLM appends to, says how many tokens it has.
-    Where the token of a place is decided already it is given again, so that nothing is drawn twice when vLLM throws a
-    step away (a preemption, a prefill in parts).
-    """
-    import torch
+    """A class of logits processors that draw for these rows; vLLM makes the instance itself."""
     from vllm.v1.sample.logits_processor import LogitsProcessor, MoveDirectionality
 
-    class RowProcessor(LogitsProcessor):  # type: ignore[misc]
+    class RowProcessor(LogitsProcessor):
         def __init__(self, vllm_config: Any, device: Any, is_pin_memory: bool) -> None:
-            self._places: dict[int, tuple[Row, list[int]]] = {}
+            self._places = Places(rows)
 
         def is_argmax_invariant(self) -> bool:
             return False
 
         def update_state(self, batch_update: Any) -> None:
-            if batch_update is None:
-                return
-            for index in batch_update.removed:
-                self._places.pop(index, None)
-            for index, parameters, _, output in batch_update.added:
-                self._places.pop(index, None)
-                row = rows.get((parameters.extra_args or {}).get("row"))
-                if row is not None:
-                    self._places[index] = (row, output)
-            for source, target, direction in batch_update.moved:
-                moved, other = self._places.pop(source, None), self._places.pop(target, None)
-                if moved is not None:
-                    self._places[target] = moved
-                if other is not None and direction == MoveDirectionality.SWAP:
-                    self._places[source] = other
+            if batch_update is not None:
+                self._places.update(batch_update, MoveDirectionality.SWAP)
 
         def apply(self, logits: Any) -> Any:
-            places = [(index, row, row.prompt + len(output)) for index, (row, output) in self._places.items()]
-            _choose(logits, [(index, row.draft) for index, row, at in places if row.asks(at)], temperature)
-            sure = [(index, row.draft.pending[at]) for index, row, at in places if at < len(row.draft.pending)]
-            if sure:
-                where = torch.tensor(sure, device=logits.device)
-                logits[where[:, 0], where[:, 1]] = ABOVE_ALL
-            for _, row, at in places:
-                row.given(at)
+            self._places.decide(logits, temperature)
             return logits
 
     return RowProcessor

@@ -9,13 +9,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from .small_tables import QUICK, TINY, small_table
 
 from factory.errors import UserError
 from factory.tables.great import training
 from factory.tables.great.settings import Settings
 from factory.tables.great.training import read_trained, train
 from factory.tables.schema import Table
+
+from .small_tables import QUICK, TINY, small_table
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -73,9 +74,13 @@ def test_the_frozen_base_stays_as_it_is(base: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rank", [4, None])
-def test_the_same_seed_gives_the_same_bytes_and_another_one_others(base: Path, tmp_path: Path, rank: int | None) -> None:
+def test_the_same_seed_gives_the_same_bytes_and_another_one_others(
+    base: Path, tmp_path: Path, rank: int | None
+) -> None:
     settings = Settings(model=str(base), rank=rank, rows=16, epochs=1, dropout=0.1)
-    first, again, other = (fit(small_table(), settings, tmp_path / name, seed) for name, seed in zip("abc", (5, 5, 6)))
+    first, again, other = (
+        fit(small_table(), settings, tmp_path / name, seed) for name, seed in zip("abc", (5, 5, 6), strict=True)
+    )
     assert contents(first) == contents(again)
     assert contents(first) != contents(other)
 

@@ -345,24 +345,66 @@ def evaluate(
     ] = None,
     draws: Annotated[int, typer.Option("--draws", metavar="N", min=1, help="Samples to train on.")] = 5,
     resamples: Annotated[int, typer.Option("--resamples", metavar="N", min=1, help="Of each bootstrap.")] = 1000,
+    target: Annotated[
+        str | None, typer.Option("--target", metavar="COLUMN", help="Tables: column that models predict.")
+    ] = None,
+    table: Annotated[
+        bool, typer.Option("--table", help="Tables: the rows are one, though no target is named.")
+    ] = False,
+    holdout: Annotated[
+        Path | None,
+        typer.Option("--holdout", metavar="FILE", help="Tables: real rows to compare with; half of --test."),
+    ] = None,
+    missing: Annotated[
+        list[str] | None, typer.Option("--missing", metavar="TEXT", help="Tables: stands for no value; repeatable.")
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Tables: seeds to measure with.")] = 3,
+    page: Annotated[
+        Path | None, typer.Option("--page", metavar="FILE", help="Tables: write an HTML page with drawings as well.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write everything as JSON as well.")] = None,
 ) -> None:
-    """Measure synthetic texts against real ones, without a model.
+    """Measure synthetic texts or tables against real ones, without a model.
 
-    Utility of a classifier trained on them, believability, diversity, drift and leakage, with intervals of 95 %.
+    Texts: utility of a classifier trained on them, believability, diversity, drift and leakage. Tables (--target, --table
+    or a run that makes rows of a table; --real has the rows trained on): efficiency of models trained on them, detection,
+    closeness, membership, validity and shapes. Intervals of 95 %.
     """
     from factory.evaluating import check_out, write
     from factory.evaluating import evaluate as measure
+    from factory.table_evaluating import holds_tables
     from factory.terminal.evaluations import evaluation_text
 
     if out is not None:
         check_out(out)
+    given = {"target": target, "holdout": holdout, "missing": missing or [], "seeds": seeds}
+    if target is not None or table or holds_tables(sources):
+        typer.echo(_evaluate_tables(sources, real, out, page, test=test, by=by, **given))
+        return
+    if page is not None or holdout is not None or missing:
+        raise UserError("--page, --holdout and --missing are for tables; name --target, or say --table.")
     pairs = dict(_pair(each) for each in values or [])
     columns: dict[str, Any] = {"text": text, "label": label, "real_text": real_text, "real_label": real_label}
     result = measure(sources, real, test=test, by=by, values=pairs, draws=draws, resamples=resamples, **columns)
     if out is not None:
         write(result, out)
     typer.echo(evaluation_text(result))
+
+
+def _evaluate_tables(sources: list[str], real: str, out: Path | None, page: Path | None, **settings: Any) -> str:
+    """The text to print; the files are written."""
+    from factory.evaluating import write
+    from factory.table_evaluating import check_page, evaluate_tables, write_page
+    from factory.terminal.table_evaluations import table_evaluation_text
+
+    if page is not None:
+        check_page(page)
+    found = evaluate_tables(sources, real, say=lambda told: typer.echo(told, err=True), **settings)
+    if out is not None:
+        write(found.evaluation, out)
+    if page is not None:
+        write_page(found, page, f"Evaluation of {', '.join(Path(each).name for each in sources)}")
+    return table_evaluation_text(found.evaluation)
 
 
 def _pair(setting: str) -> tuple[str, str]:

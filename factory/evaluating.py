@@ -88,8 +88,8 @@ def evaluate(
     return msgspec.structs.replace(found, notes=(*notes, *found.notes))
 
 
-def write(evaluation: Evaluation, path: str | Path) -> None:
-    """Write everything as JSON, whole or not at all.
+def write(evaluation: msgspec.Struct, path: str | Path) -> None:
+    """Write everything as JSON, whole or not at all; the evaluation may also be one of tables.
 
     Raises:
         DiskError: If it cannot be written.
@@ -189,7 +189,7 @@ def _sets(
 ) -> dict[str, list[Text]]:
     """Texts by the name of their set."""
     found: dict[str, list[Text]] = defaultdict(list)
-    for name, path in _names(sources).items():
+    for name, path in source_names(sources).items():
         empty = 0
         for row_id, row in _named(read_rows(path)):
             for column in (text, label, by):
@@ -214,7 +214,7 @@ def _sets(
     return dict(found)
 
 
-def _names(sources: Sequence[str | Path]) -> dict[str, Path]:
+def source_names(sources: Sequence[str | Path]) -> dict[str, Path]:
     """A name for each source: that of its file or folder, or its path where two share one."""
     paths = list(dict.fromkeys(Path(each) for each in sources))
     stems = [path.resolve().name if path.is_dir() else path.stem for path in paths]

@@ -25,6 +25,7 @@ from factory.evaluation.tables.encoding import MISSING_PLACE, Encoded, Singles
 from factory.evaluation.tables.scores import RESAMPLES, Floats, Ints, Score, of_rows, share
 
 MOST_ROWS: Final = 5_000
+_SMALLEST: Final = 1e-9  # of a mean distance that something is divided by
 _BLOCK: Final = 100_000  # distances held at once; they stay in the cache of one core
 
 
@@ -76,29 +77,27 @@ def closeness(to_train: Nearest, to_holdout: Nearest, random: np.random.Generato
     """Distances of synthetic rows to as many training and held-out rows.
 
     Returns:
-        `closer`: share nearer to training rows, in [0, 1]; `dcr`, `dcr_holdout`: median distances; `dcr_ratio`: the first
-        by the second, 1 is best; `nearest_ratio`: median of nearest by second nearest distance, in [0, 1].
+        `closer`: share nearer to training rows, in [0, 1]; `dcr`, `dcr_holdout`: median distances; `dcr_ratio`: mean
+        distance to training rows by mean distance to held-out rows, 1 is best; `nearest_ratio`: median of nearest by second nearest distance, in [0, 1].
     """
     ours, theirs = to_train.first, to_holdout.first
     ties = (ours < theirs) + 0.5 * (ours == theirs)
-    ratios = np.divide(ours, to_train.second, out=np.ones_like(ours), where=to_train.second > 0)
+    # A row with one training row has no second neighbour, one with two copies is pinned to both: 0 and 0 count as 0.
+    ratios = ours / np.maximum(to_train.second, _SMALLEST)
 
     def ratio(rows: Ints) -> float:
-        below = float(np.median(theirs[rows]))
-        return float(np.median(ours[rows])) / below if below else 1.0 if not np.median(ours[rows]) else float("inf")
+        return float(ours[rows].mean() / max(theirs[rows].mean(), _SMALLEST))
 
     def median(values: Floats) -> Score:
         return of_rows(lambda rows: float(np.median(values[rows])), len(values), random, RESAMPLES)
 
-    found = {
+    return {
         "closer": share(ties),
         "dcr": median(ours),
         "dcr_holdout": median(theirs),
+        "dcr_ratio": of_rows(ratio, len(ours), random, RESAMPLES),
         "nearest_ratio": median(ratios),
     }
-    if np.isfinite(ratio(np.arange(len(ours)))):
-        found["dcr_ratio"] = of_rows(ratio, len(ours), random, RESAMPLES)
-    return found
 
 
 def copies(rows: Encoded, train: Encoded) -> Score:

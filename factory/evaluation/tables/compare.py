@@ -32,7 +32,7 @@ from factory.errors import UserError
 from factory.evaluation.bootstrap import Figure
 from factory.evaluation.tables import closeness as near
 from factory.evaluation.tables import detection as detect
-from factory.evaluation.tables.dependencies import Dependency, dependencies, violations
+from factory.evaluation.tables.dependencies import dependencies, violations
 from factory.evaluation.tables.efficiency import Learner, Task, only_class, task_of
 from factory.evaluation.tables.encoding import Encoded, Encoder, canonical
 from factory.evaluation.tables.membership import membership
@@ -148,7 +148,9 @@ def compare(
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(n_jobs):  # sums of threads differ in their last digits
-        return _Comparison(sets, train, test, holdout, rules or Rules(train.schema), target, n_jobs, say).measured(seeds)
+        return _Comparison(sets, train, test, holdout, rules or Rules(train.schema), target, n_jobs, say).measured(
+            seeds
+        )
 
 
 class _Set(msgspec.Struct, frozen=True):
@@ -185,7 +187,9 @@ class _Comparison:
         if holdout is None:
             half = tested.rows // 2
             fresh, other = tested.take(range(half)), tested.take(range(half, tested.rows))
-            self.notes.append(f"no hold-out is named: the {tested.rows:,} test rows are halved for comparisons of rows.")
+            self.notes.append(
+                f"no hold-out is named: the {tested.rows:,} test rows are halved for comparisons of rows."
+            )
         else:
             fresh, other = self._real("hold-out", holdout), tested
             self._real_rows["holdout"] = fresh.rows
@@ -264,7 +268,9 @@ class _Comparison:
         validity, table = self._read[name]
         told, each = violations(table, self._known)
         figures = {
-            key: over_seeds([share_of(round(getattr(validity, key) * validity.rows), validity.rows)], least=0.0, most=1.0)
+            key: over_seeds(
+                [share_of(round(getattr(validity, key) * validity.rows), validity.rows)], least=0.0, most=1.0
+            )
             for key in ("valid", "complete", "readable", "in_domain", "in_relation")
             if validity.rows
         }
@@ -296,7 +302,9 @@ class _Comparison:
         """Real rows that can be read, in the order of their hashes."""
         found, table = self._checked(rows)
         if table.rows < found.rows:
-            self.notes.append(f"{name}: {found.rows - table.rows:,} of {found.rows:,} hold what no training row does; left out.")
+            self.notes.append(
+                f"{name}: {found.rows - table.rows:,} of {found.rows:,} hold what no training row does; left out."
+            )
         return canonical(table)
 
     def _tested(self, test: _Set) -> Learner | None:
@@ -316,16 +324,24 @@ class _Comparison:
                     f"{name}: {found.rows - table.rows:,} of {found.rows:,} rows cannot be read; all but validity rests on the others."
                 )
             if table.rows < FEWEST:
-                self.notes.append(f"{name}: {table.rows} readable rows are too few: only validity and dependencies are counted.")
+                self.notes.append(
+                    f"{name}: {table.rows} readable rows are too few: only validity and dependencies are counted."
+                )
         if any(count > self._size for count in usable.values()) or self._train.table.rows > self._size:
-            self.notes.append(f"all sets are measured at {self._size:,} rows, drawn by seed, as no more are in the smallest.")
+            self.notes.append(
+                f"all sets are measured at {self._size:,} rows, drawn by seed, as no more are in the smallest."
+            )
         for name, count in (("hold-out", len(self._fresh.encoded)), ("test rows", len(self._other.encoded))):
             if count < min(self._size, near.MOST_ROWS):
-                self.notes.append(f"{name}: only {count:,} real rows to compare {self._size:,} rows with; as many of both are used.")
+                self.notes.append(
+                    f"{name}: only {count:,} real rows to compare {self._size:,} rows with; as many of both are used."
+                )
         if self._size < SMALL:
             self.notes.append(f"n = {self._size}: figures and intervals say little.")
         if max(self._size, self._train.table.rows) > near.MOST_ROWS:
-            self.notes.append(f"distances are taken between at most {near.MOST_ROWS:,} rows on each side, drawn by seed.")
+            self.notes.append(
+                f"distances are taken between at most {near.MOST_ROWS:,} rows on each side, drawn by seed."
+            )
 
 
 class _Draw:
@@ -349,5 +365,6 @@ def _figures(scores: Sequence[dict[str, Score]]) -> dict[str, Figure]:
     """Mean and interval of what every seed has measured, in the order of `METRICS`."""
     keys = [key for key in METRICS if scores and all(key in each for each in scores)]
     return {
-        key: over_seeds([each[key] for each in scores], least=METRICS[key].least, most=METRICS[key].most) for key in keys
+        key: over_seeds([each[key] for each in scores], least=METRICS[key].least, most=METRICS[key].most)
+        for key in keys
     }

@@ -75,7 +75,7 @@ def violations(table: Table, known: Sequence[Dependency]) -> tuple[Score, dict[s
             broken[row, at] = values in each.holds and each.holds[values] != cell
     shares = broken.mean(axis=0) if table.rows else np.zeros(len(known))
     named = {each.shown: float(value) for each, value in zip(known, shares, strict=True)}
-    return share(broken.any(axis=1)) if table.rows else Score(0.0), named
+    return share(np.asarray(broken.any(axis=1))) if table.rows else Score(0.0), named
 
 
 def _candidates(codes: dict[str, Ints], rows: int) -> Iterator[tuple[str, ...]]:

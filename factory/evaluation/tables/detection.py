@@ -56,7 +56,9 @@ def _folds(keys: Ints, random: np.random.Generator) -> Ints:
     return np.asarray(random.permutation(np.arange(len(known)) % FOLDS)[inverse])
 
 
-def _held_out(name: str, features: Singles, which: np.typing.NDArray[np.bool_], folds: Ints, seed: int, n_jobs: int) -> Floats:
+def _held_out(
+    name: str, features: Singles, which: np.typing.NDArray[np.bool_], folds: Ints, seed: int, n_jobs: int
+) -> Floats:
     """Probability of being synthetic of each row, by a model that has not seen it: [rows]."""
     scores = np.full(len(features), 0.5)
     for fold in range(FOLDS):

@@ -1,9 +1,9 @@
 """Shares of values in the columns of real and synthetic tables, and how alike pairs of columns are: what a page draws.
 
     distributions({"great": table}, train)
-        ->  Distributions(columns=(Histogram("age", ("17 to 24", …), {"real": (0.16, …), "great": (0.15, …)}), …), pairs=…)
+        ->  Distributions(columns=(Histogram("age", ("17 to 21", …), {"real": (0.16, …), "great": (0.15, …)}), …), pairs=…)
 
-Ordered columns have bins of equal share of the real rows, twelve at most; categories are the eleven most frequent of the
+Ordered columns have bins of about equal share of the real rows, and frequent values one of their own; categories are the eleven most frequent of the
 real rows, then all others. Missing has a bar of its own where there is any. Free text is shown by its length.
 """
 
@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from factory.evaluation.tables.encoding import Floats, numbers
+from factory.evaluation.tables.encoding import Floats, Ints, numbers
 from factory.evaluation.tables.shapes import Described, Shapes
 from factory.evaluation.tables.validity import Rows, checked
 from factory.tables.column import CATEGORICAL, WRITTEN, Column
@@ -115,16 +115,29 @@ def _bins(column: Column, values: Mapping[str, Floats]) -> tuple[list[str], dict
     real = values[REAL][~np.isnan(values[REAL])]
     if not len(real):
         return ["any value"], {name: _counted(each, np.zeros(0)) for name, each in values.items()}
-    distinct = np.unique(real)
-    if len(distinct) <= BARS:
-        edges = (distinct[1:] / 2 + distinct[:-1] / 2) if len(distinct) > 1 else np.zeros(0)
-        labels = [_text(column, value) for value in distinct]
-    else:
-        edges = np.unique(np.quantile(real, np.arange(1, BARS) / BARS))
-        ends = [real.min(), *edges, real.max()]
-        pairs = zip(ends[:-1], ends[1:], strict=True)
-        labels = [f"{_text(column, low)} to {_text(column, high)}" for low, high in pairs]
+    distinct, counts = np.unique(real, return_counts=True)
+    first = _first(counts)
+    last = [*(at - 1 for at in first[1:]), len(distinct) - 1]
+    ends = [
+        (_text(column, distinct[low]), _text(column, distinct[high])) for low, high in zip(first, last, strict=True)
+    ]
+    labels = [low if low == high else f"{low} to {high}" for low, high in ends]
+    edges = np.array([distinct[at] / 2 + distinct[at - 1] / 2 for at in first[1:]])
     return labels, {name: _counted(each, edges) for name, each in values.items()}
+
+
+def _first(counts: Ints) -> list[int]:
+    """Where bins begin: of about equal share, and a value that has more than that stands alone."""
+    if len(counts) <= BARS:
+        return list(range(len(counts)))
+    share = counts.sum() / BARS
+    first, held = [0], 0
+    for at, count in enumerate(counts):
+        if held and (held >= share or count > share):
+            first.append(at)
+            held = 0
+        held += count
+    return first
 
 
 def _counted(values: Floats, edges: Floats) -> Floats:

@@ -83,7 +83,9 @@ def task_of(train: Table, target: str) -> Task:
         raise UserError(f"target '{target}': no such column; the table has {', '.join(train.schema.names)}.")
     counts = Counter(cell for cell in train.cells[target] if cell is not None)
     if len(counts) < 2:
-        raise UserError(f"target '{target}': has {len(counts)} different values in the training rows; expected two or more.")
+        raise UserError(
+            f"target '{target}': has {len(counts)} different values in the training rows; expected two or more."
+        )
     if column.kind in CATEGORICAL or (column.kind == "integer" and len(counts) == 2):
         if len(counts) > MOST_CLASSES:
             raise UserError(f"target '{target}': has {len(counts)} classes; expected at most {MOST_CLASSES}.")
@@ -114,7 +116,7 @@ class Learner:
         rows, labels = rows.take(there), labels[there]
         if not len(there) or not len(self._labels):
             return {}
-        scores = {}
+        scores: dict[str, Score] = {}
         random = np.random.default_rng(seed)
         for name in MODELS:
             train, test = self._views(name, rows)
@@ -158,9 +160,13 @@ class Learner:
             "balanced_accuracy": of_confusion(_balanced, confusion, random),
             "macro_f1": of_confusion(_macro_f1, confusion, random),
         }
-        areas = [auc(actual == at, probabilities[:, at]) for at in range(classes) if 0 < np.sum(actual == at) < len(actual)]
+        areas = [
+            auc(actual == at, probabilities[:, at]) for at in range(classes) if 0 < np.sum(actual == at) < len(actual)
+        ]
         if areas:  # errors of classes are averaged as if they were one: wide rather than narrow
-            found["auc"] = Score(*(float(np.mean([getattr(each, part) for each in areas])) for part in ("value", "error")))
+            found["auc"] = Score(
+                *(float(np.mean([getattr(each, part) for each in areas])) for part in ("value", "error"))
+            )
         rare = actual == self.task.rarest
         if rare.any():
             found["minority_recall"] = share(named[rare] == self.task.rarest)
@@ -170,7 +176,9 @@ class Learner:
 def _balanced(confusion: Floats) -> Floats:
     """Mean recall of the classes that are there: [matrices]."""
     there = confusion.sum(axis=2)
-    recalls = np.divide(np.diagonal(confusion, axis1=1, axis2=2), there, out=np.full_like(there, np.nan), where=there > 0)
+    recalls = np.divide(
+        np.diagonal(confusion, axis1=1, axis2=2), there, out=np.full_like(there, np.nan), where=there > 0
+    )
     return np.asarray(np.nanmean(recalls, axis=1))
 
 

@@ -62,9 +62,7 @@ class Encoded(msgspec.Struct, frozen=True):
 
     def take(self, rows: Ints) -> Encoded:
         """Some of the rows."""
-        return Encoded(
-            self.linear[rows], self.trees[rows], self.places[rows], self.codes[rows], self.keys[rows]
-        )
+        return Encoded(self.linear[rows], self.trees[rows], self.places[rows], self.codes[rows], self.keys[rows])
 
 
 class Encoder:
@@ -80,6 +78,7 @@ class Encoder:
         columns = [column for column in train.schema.columns if column.kind != "identifier"]
         self._ordered = [_Ordered(column, train.cells[column.name]) for column in columns if not _listed(column)]
         self._listed = [_Listed(column, train.cells[column.name]) for column in columns if _listed(column)]
+        self._all: list[_Ordered | _Listed] = [*self._ordered, *self._listed]
         empty = train.take([])
         self.linear_of = _owners(self._linear(empty))
         self.trees_of = _owners(self._trees(empty))
@@ -99,10 +98,10 @@ class Encoder:
         return np.column_stack(found) if found else np.zeros((table.rows, 0), np.int64)
 
     def _linear(self, table: Table) -> list[tuple[str, Floats]]:
-        return [(each.name, each.linear(table.cells[each.name])) for each in (*self._ordered, *self._listed)]
+        return [(each.name, each.linear(table.cells[each.name])) for each in self._all]
 
     def _trees(self, table: Table) -> list[tuple[str, Floats]]:
-        return [(each.name, each.trees(table.cells[each.name])) for each in (*self._ordered, *self._listed)]
+        return [(each.name, each.trees(table.cells[each.name])) for each in self._all]
 
 
 def numbers(column: Column, cells: Sequence[Cell]) -> Floats:

@@ -1,6 +1,6 @@
 """What is measured of a table: name, how to read it, and which direction is good.
 
-    METRICS["detection_auc"]  ->  Metric(group="detection", title="detection AUC", best="0.5", reading="A strong …")
+METRICS["detection_auc"]  ->  Metric(group="detection", title="detection AUC", best="0.5", reading="A strong …")
 """
 
 from __future__ import annotations
@@ -39,10 +39,18 @@ class Metric(msgspec.Struct, frozen=True):
 
 _MEASURES: Final[dict[str, tuple[str, Best, str]]] = {
     "auc": ("ROC AUC", "high", "How often the model ranks a row of a class above one of another; 0.5 is guessing."),
-    "balanced_accuracy": ("balanced accuracy", "high", "Mean recall of the classes; naming one class gives 1 / classes."),
+    "balanced_accuracy": (
+        "balanced accuracy",
+        "high",
+        "Mean recall of the classes; naming one class gives 1 / classes.",
+    ),
     "macro_f1": ("macro-F1", "high", "Mean F1 of the classes, rare ones counting as much as frequent ones."),
     "minority_recall": ("minority recall", "real", "Share of the test rows of the rarest class that are found."),
-    "r2": ("R2", "high", "Share of the variance of the target that is explained; 0 is naming the mean, below is worse."),
+    "r2": (
+        "R2",
+        "high",
+        "Share of the variance of the target that is explained; 0 is naming the mean, below is worse.",
+    ),
     "rmse": ("RMSE", "low", "Typical error, in units of the target."),
 }
 _MODELS: Final = {"linear": "linear model", "forest": "random forest", "boosting": "gradient boosting"}
@@ -65,53 +73,104 @@ def _distance(key: str, title: str, best: Best, reading: str) -> Metric:
 
 
 _ALL: Final = (
-    Metric("valid", "validity", "valid rows", "high", "Share that is complete, readable, in domain and breaks no relation."),
-    Metric("complete", "validity", "complete rows", "high", "Share that lacks no cell of a column that must be filled."),
-    Metric("readable", "validity", "readable rows", "high", "Share whose cells all have the form of their column."),
-    Metric("in_domain", "validity", "rows in domain", "high", "Share whose cells all lie in the domain of their column."),
-    Metric("in_relation", "validity", "rows in relation", "high", "Share that breaks none of the relations that were given."),
     Metric(
-        "violations", "validity", "dependency violations", "low",
+        "valid", "validity", "valid rows", "high", "Share that is complete, readable, in domain and breaks no relation."
+    ),
+    Metric(
+        "complete", "validity", "complete rows", "high", "Share that lacks no cell of a column that must be filled."
+    ),
+    Metric("readable", "validity", "readable rows", "high", "Share whose cells all have the form of their column."),
+    Metric(
+        "in_domain", "validity", "rows in domain", "high", "Share whose cells all lie in the domain of their column."
+    ),
+    Metric(
+        "in_relation",
+        "validity",
+        "rows in relation",
+        "high",
+        "Share that breaks none of the relations that were given.",
+    ),
+    Metric(
+        "violations",
+        "validity",
+        "dependency violations",
+        "low",
         "Share that breaks a dependency between columns that holds without exception in the training rows.",
     ),
     *_efficiency(),
     Metric(
-        "detection_auc", "detection", "detection AUC", "0.5",
+        "detection_auc",
+        "detection",
+        "detection AUC",
+        "0.5",
         "A strong classifier tells the rows from real ones: 0.5 is guessing, 1 is certain.",
     ),
     Metric(
-        "detected", "detection", "detection accuracy", "0.5",
+        "detected",
+        "detection",
+        "detection accuracy",
+        "0.5",
         "Share of rows that the same classifier puts on the right side.",
     ),
     Metric(
-        "shape", "shapes", "column shapes", "high",
-        "Likeness of single columns; columns shuffled independently score perfectly, so it proves little.",
+        "shape",
+        "shapes",
+        "column shapes",
+        "real",
+        "Likeness of single columns; columns shuffled on their own score perfectly, so it proves little.",
     ),
     Metric(
-        "pair", "shapes", "pair trends", "high",
+        "pair",
+        "shapes",
+        "pair trends",
+        "real",
         "Likeness of pairs of columns; compare with the line of shuffled columns, which is high too.",
     ),
     Metric(
-        "closer", "closeness", "closer to training rows", "0.5",
+        "closer",
+        "closeness",
+        "closer to training rows",
+        "0.5",
         "Share of rows nearer to a training row than to a held-out real row: 0.5 is no sign of memorisation, 1 is copying.",
     ),
-    _distance("dcr", "distance to closest training row", "context", "Median; 0 is a copy, one column that differs wholly is 1."),
-    _distance("dcr_holdout", "distance to closest held-out row", "context", "Median; read the distance above beside it."),
-    _distance("dcr_ratio", "ratio of these distances", "1", "Training by held-out: below 1 rows crowd around training rows."),
+    _distance(
+        "dcr",
+        "distance to closest training row",
+        "context",
+        "Median; 0 is a copy, one column that differs wholly is 1.",
+    ),
+    _distance(
+        "dcr_holdout", "distance to closest held-out row", "context", "Median; read the distance above beside it."
+    ),
+    _distance(
+        "dcr_ratio", "ratio of these distances", "1", "Mean to training by mean to held-out rows: below 1 is crowding."
+    ),
     Metric(
-        "nearest_ratio", "closeness", "nearest-neighbour ratio", "real",
+        "nearest_ratio",
+        "closeness",
+        "nearest-neighbour ratio",
+        "real",
         "Median of the distance to the nearest by the second nearest training row; low means pinned to single rows.",
     ),
     Metric(
-        "copies", "closeness", "copies of training rows", "real",
+        "copies",
+        "closeness",
+        "copies of training rows",
+        "real",
         "Share that equals a training row in every cell; real rows have some by chance.",
     ),
     Metric(
-        "attack", "membership", "membership attack AUC", "0.5",
+        "attack",
+        "membership",
+        "membership attack AUC",
+        "0.5",
         "Distances to synthetic rows tell training rows from other real rows: 0.5 is guessing, 1 is certain.",
     ),
     Metric(
-        "attack_density", "membership", "membership attack AUC, by density", "0.5",
+        "attack_density",
+        "membership",
+        "membership attack AUC, by density",
+        "0.5",
         "The same attack, weighing how common such rows are.",
     ),
 )

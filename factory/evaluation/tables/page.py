@@ -13,13 +13,14 @@ from typing import Final
 
 from factory.evaluation.bootstrap import Figure
 from factory.evaluation.tables.compare import REAL, Line, TableEvaluation
-from factory.evaluation.tables.distributions import REAL as REAL_BARS
 from factory.evaluation.tables.distributions import Distributions
 from factory.evaluation.tables.efficiency import MODELS
 from factory.evaluation.tables.metrics import METRICS, Metric
 from factory.evaluation.tables.plots import Row, bars, dots, heat, marker, number, scale
 from factory.evaluation.tables.style import COLOURS, SHEET
 
+GENERATOR: Final = '<meta name="generator" content="factory evaluate">'
+"""Stands near the beginning of every page."""
 GROUPS: Final = {
     "efficiency": "Is a model trained on these rows good on real ones?",
     "detection": "Can a classifier tell them from real rows?",
@@ -59,7 +60,7 @@ def page(evaluation: TableEvaluation, distributions: Distributions | None, title
     ]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'{GENERATOR}<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{SHEET}</style></head><body>\n"
         + "\n".join(part for part in parts if part)
         + "\n</body></html>\n"
@@ -83,13 +84,19 @@ def _head(evaluation: TableEvaluation, title: str) -> str:
 
 
 def _legend(evaluation: TableEvaluation, *, real: bool = False) -> str:
-    shown = ['<span><svg viewBox="0 0 14 14"><rect class="bar" x="1" y="2" width="12" height="10"/></svg>real</span>'] if real else []
+    shown = (
+        ['<span><svg viewBox="0 0 14 14"><rect class="bar" x="1" y="2" width="12" height="10"/></svg>real</span>']
+        if real
+        else []
+    )
     shown += [
         f'<span><svg viewBox="0 0 14 14" class="c{at % len(COLOURS)}">{marker(at, 7, 7, 5)}</svg>{escape(line.name)}</span>'
         for at, line in enumerate(evaluation.sets)
     ]
     if not real:
-        shown.append('<span><svg viewBox="0 0 14 14"><g class="ref">' + marker(0, 7, 7, 5) + "</g></svg>references</span>")
+        shown.append(
+            '<span><svg viewBox="0 0 14 14"><g class="ref">' + marker(0, 7, 7, 5) + "</g></svg>references</span>"
+        )
     return f'<div class="legend">{"".join(shown)}</div>'
 
 
@@ -103,7 +110,10 @@ def _group(evaluation: TableEvaluation, group: str) -> str:
         rarest = f" The rarest class is '{evaluation.rarest}'." if evaluation.rarest else ""
         more = f"From above in each row: {', '.join(MODEL_NAMES)}.{rarest}"
     else:
-        drawn = [_figure(metric.title, metric, _rows(evaluation, metric.key), _real(evaluation, metric.key)) for metric in metrics]
+        drawn = [
+            _figure(metric.title, metric, _rows(evaluation, metric.key), _real(evaluation, metric.key))
+            for metric in metrics
+        ]
         more = ""
     told = f'<p class="soft">{escape(more)}</p>' if more else ""
     return f'<h2>{escape(GROUPS[group])}</h2>{told}<div class="grid">{"".join(drawn)}</div>'
@@ -113,7 +123,12 @@ def _models(evaluation: TableEvaluation, measure: str) -> str:
     """One drawing for a measure of all models."""
     metric = METRICS[f"{MODELS[0]}.{measure}"]
     rows = [
-        Row(line.name, at if at < len(evaluation.sets) else None, at if at < len(evaluation.sets) else 0, line.figures.get(f"{model}.{measure}"))
+        Row(
+            line.name,
+            at if at < len(evaluation.sets) else None,
+            at if at < len(evaluation.sets) else 0,
+            line.figures.get(f"{model}.{measure}"),
+        )
         for at, line in enumerate(evaluation.lines)
         if any(f"{model}.{measure}" in line.figures for model in MODELS)
         for model in MODELS
@@ -154,7 +169,9 @@ def _pairs(evaluation: TableEvaluation, distributions: Distributions) -> str:
         if line.name in distributions.pairs:
             columns = [each.likeness[line.name] for each in distributions.columns]
             map_ = heat(distributions.names, distributions.pairs[line.name], columns)
-            drawn.append(f"<figure><h3>{escape(line.name)}</h3><figcaption></figcaption>{map_}</figure>")
+            mean = sum(distributions.pairs[line.name]) / max(1, len(distributions.pairs[line.name]))
+            told = f"pair trends of all rows: {number(mean)} in the mean"
+            drawn.append(f"<figure><h3>{escape(line.name)}</h3><figcaption>{told}</figcaption>{map_}</figure>")
     return (
         "<h2>Pairs of columns</h2><p>How unlike the real table each pair is (1 - pair trend); columns are named on the left and "
         f'stand in the same order from left to right. On the diagonal: the column itself.</p>{scale()}<div class="grid">{"".join(drawn)}</div>'
@@ -166,12 +183,17 @@ def _table(evaluation: TableEvaluation) -> str:
     heads = "".join(f"<th>{escape(line.name)}<small>{line.rows:,} rows</small></th>" for line in lines)
     body = []
     for group, question in GROUPS.items():
-        keys = [key for key, metric in METRICS.items() if metric.group == group and any(key in line.figures for line in lines)]
+        keys = [
+            key
+            for key, metric in METRICS.items()
+            if metric.group == group and any(key in line.figures for line in lines)
+        ]
         if keys:
             body.append(f'<tr class="group"><th colspan="{len(lines) + 1}">{escape(question)}</th></tr>')
         for key in keys:
             metric = METRICS[key]
-            reading = f"{metric.reading} {DIRECTIONS[metric.best].capitalize()}."
+            again = group == "efficiency" and not key.startswith(MODELS[0])  # told at the first model
+            reading = "" if again else f"{metric.reading} {DIRECTIONS[metric.best].capitalize()}."
             cells = "".join(_cell(line, key) for line in lines)
             body.append(f"<tr><td>{escape(metric.title)}<small>{escape(reading)}</small></td>{cells}</tr>")
     return (
@@ -184,7 +206,11 @@ def _cell(line: Line, key: str) -> str:
     figure = line.figures.get(key)
     if figure is None:
         return "<td>-</td>"
-    ends = "" if figure.low is None or figure.high is None else f"<small>{number(figure.low)} to {number(figure.high)}</small>"
+    ends = (
+        ""
+        if figure.low is None or figure.high is None
+        else f"<small>{number(figure.low)} to {number(figure.high)}</small>"
+    )
     return f"<td>{number(figure.value)}{ends}</td>"
 
 
@@ -207,6 +233,3 @@ def _notes(evaluation: TableEvaluation) -> str:
     if not evaluation.notes:
         return ""
     return f"<h2>Notes</h2><ul>{''.join(f'<li>{escape(note)}</li>' for note in evaluation.notes)}</ul>"
-
-
-__all__ = ["REAL_BARS", "page"]

@@ -9,9 +9,9 @@ where a drawing has the width of a column of the page.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Final
 
 import msgspec
@@ -24,6 +24,7 @@ WIDTH: Final = 360
 NAMES: Final = 118
 VALUES: Final = 42
 ROW: Final = 17
+GROUPED: Final = 14
 SHORT: Final = 19
 DARKEST: Final = 0.3
 _LETTER: Final = 6.1
@@ -45,7 +46,9 @@ class Row(msgspec.Struct, frozen=True):
     figure: Figure | None
 
 
-def dots(rows: Sequence[Row], *, best: float | None = None, band: Figure | None = None, bounds: tuple[float, float]) -> str:
+def dots(
+    rows: Sequence[Row], *, best: float | None = None, band: Figure | None = None, bounds: tuple[float, float]
+) -> str:
     """A dot with its interval for each row, over one axis.
 
     Args:
@@ -55,9 +58,10 @@ def dots(rows: Sequence[Row], *, best: float | None = None, band: Figure | None 
         bounds: Least and greatest value that can be.
     """
     told = [row.figure for row in rows if row.figure is not None]
+    places = _places(rows)
     ticks = _ticks(told, [best] if best is not None else [], bounds)
     left, right = NAMES, WIDTH - VALUES
-    height = ROW * len(rows) + 4
+    height = places[-1] + ROW / 2 + 2
 
     def x(value: float) -> float:
         part = (value - ticks[0]) / (ticks[-1] - ticks[0])
@@ -66,22 +70,38 @@ def dots(rows: Sequence[Row], *, best: float | None = None, band: Figure | None 
     drawn = []
     if band is not None and band.low is not None and band.high is not None:
         width = max(1.0, x(band.high) - x(band.low))
-        drawn.append(f'<rect class="band" x="{x(band.low):.1f}" y="0" width="{width:.1f}" height="{height}"/>')
+        drawn.append(f'<rect class="band" x="{x(band.low):.1f}" y="0" width="{width:.1f}" height="{height:g}"/>')
     for tick in ticks:
-        drawn.append(f'<line class="axis" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="0" y2="{height}"/>')
-        drawn.append(f'<text class="dim" x="{x(tick):.1f}" y="{height + 13}" text-anchor="middle">{_tick(tick)}</text>')
+        drawn.append(f'<line class="axis" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="0" y2="{height:g}"/>')
+        drawn.append(
+            f'<text class="dim" x="{x(tick):.1f}" y="{height + 13:g}" text-anchor="middle">{_tick(tick)}</text>'
+        )
     if best is not None:
-        drawn.append(f'<line class="best" x1="{x(best):.1f}" x2="{x(best):.1f}" y1="0" y2="{height}"/>')
+        drawn.append(f'<line class="best" x1="{x(best):.1f}" x2="{x(best):.1f}" y1="0" y2="{height:g}"/>')
     for at, row in enumerate(rows):
         first = not at or rows[at - 1].name != row.name
-        drawn.append(_dot(row, x, ROW * at + ROW / 2 + 2, named=first))
-    return f'<svg viewBox="0 0 {WIDTH} {height + 18}" role="img">{"".join(drawn)}</svg>'
+        drawn.append(_dot(row, x, places[at], named=first))
+    return f'<svg viewBox="0 0 {WIDTH} {height + 18:g}" role="img">{"".join(drawn)}</svg>'
 
 
-def _dot(row: Row, x: object, y: float, *, named: bool) -> str:
-    assert callable(x)
+def _places(rows: Sequence[Row]) -> list[float]:
+    """Height of the middle of each row; rows of one name stand closer together."""
+    grouped = any(row.name == before.name for before, row in pairwise(rows))
+    places, y = [], ROW / 2 + 2
+    for at, row in enumerate(rows):
+        if at:
+            y += ROW if not grouped else GROUPED if row.name == rows[at - 1].name else ROW + 4
+        places.append(y)
+    return places
+
+
+def _dot(row: Row, x: Callable[[float], float], y: float, *, named: bool) -> str:
     tone = "ref" if row.colour is None else f"c{row.colour % len(COLOURS)}"
-    name = f'<text class="{"dim" if row.colour is None else ""}" x="0" y="{y + 4:.1f}">{short(row.name)}</text>' if named else ""
+    name = (
+        f'<text class="{"dim" if row.colour is None else ""}" x="0" y="{y + 4:.1f}">{short(row.name)}</text>'
+        if named
+        else ""
+    )
     if row.figure is None:
         return f'{name}<text class="dim" x="{WIDTH}" y="{y + 4:.1f}" text-anchor="end">-</text>'
     figure = row.figure
@@ -145,7 +165,9 @@ def bars(histogram: Histogram, order: Sequence[str]) -> str:
             if name in histogram.shares:
                 told = histogram.shares[name][at]
                 spot = marker(place, left + width * told / most, y, 3.2)
-                drawn.append(f'<g class="c{place % len(COLOURS)}"><title>{escape(f"{name}: {told:.1%}")}</title>{spot}</g>')
+                drawn.append(
+                    f'<g class="c{place % len(COLOURS)}"><title>{escape(f"{name}: {told:.1%}")}</title>{spot}</g>'
+                )
         drawn.append(f'<text class="dim" x="{WIDTH}" y="{y + 4:.1f}" text-anchor="end">{_percent(share)}</text>')
     return f'<svg viewBox="0 0 {WIDTH} {step * len(histogram.labels) + 2}" role="img">{"".join(drawn)}</svg>'
 
@@ -173,7 +195,9 @@ def heat(names: Sequence[str], pairs: Sequence[float], columns: Sequence[float])
         )
     for at, name in enumerate(names):
         y = size * at + size / 2 + font / 3
-        drawn.append(f'<text x="{NAMES - 5}" y="{y:.1f}" style="font-size:{font:.1f}px" text-anchor="end">{short(name)}</text>')
+        drawn.append(
+            f'<text x="{NAMES - 5}" y="{y:.1f}" style="font-size:{font:.1f}px" text-anchor="end">{short(name)}</text>'
+        )
     return f'<svg viewBox="0 0 {WIDTH} {size * len(names):.0f}" role="img">{"".join(drawn)}</svg>'
 
 

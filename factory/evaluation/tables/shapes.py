@@ -18,7 +18,7 @@ shuffled columns of the real table beside them, and efficiency and detection dec
 from __future__ import annotations
 
 from itertools import combinations
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,8 @@ from factory.tables.schema import Table
 BINS: Final = 10
 RESAMPLES: Final = 20
 _COUNTED: Final = 10_000  # numbers up to here are counted without being sorted
+
+_Kind = TypeVar("_Kind", bound=np.generic)
 
 
 class Described:
@@ -117,7 +119,7 @@ class Shapes:
         return np.array(trends)
 
 
-def _rows(values: npt.NDArray[np.generic], rows: Ints | None) -> npt.NDArray[np.generic]:
+def _rows(values: npt.NDArray[_Kind], rows: Ints | None) -> npt.NDArray[_Kind]:
     return values if rows is None else values[rows]
 
 
@@ -137,7 +139,9 @@ def _distance(real: Floats, other: Floats) -> float:
     for missing in (-np.inf, np.inf):
         one, two = (np.sort(np.where(np.isnan(each), missing, each)) for each in (real, other))
         at = np.concatenate([one, two])
-        gaps = np.searchsorted(one, at, "right") / max(1, len(one)) - np.searchsorted(two, at, "right") / max(1, len(two))
+        gaps = np.searchsorted(one, at, "right") / max(1, len(one)) - np.searchsorted(two, at, "right") / max(
+            1, len(two)
+        )
         found.append(float(np.abs(gaps).max(initial=0.0)))
     return max(found)
 

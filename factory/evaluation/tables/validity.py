@@ -21,6 +21,8 @@ from factory.tables.schema import Cells, Schema, Table
 MISSING = "missing"
 UNREADABLE = "unreadable"
 OUTSIDE = "out of domain"
+RELATION = "relation"
+_KINDS = (MISSING, UNREADABLE, OUTSIDE, RELATION)
 Rows = Table | Sequence[Mapping[str, object]]
 
 
@@ -58,16 +60,24 @@ def checked(schema: Schema, rules: Rules, rows: Rows) -> tuple[Validity, Table]:
     read: list[Cells] = []
     for cells, found in _each(schema, rules, rows):
         faults.update(f"{name}: {kind}" if name else kind for name, kind in found)
-        kinds.update({kind if name else "relation" for name, kind in found})
+        kinds.update({kind if name else RELATION for name, kind in found})
         kinds["faulty"] += bool(found)
         if cells is not None:
             read.append(cells)
     count = rows.rows if isinstance(rows, Table) else len(rows)
-    told = [kinds[kind] for kind in (MISSING, UNREADABLE, OUTSIDE, "relation", "faulty")]
-    shares = [1 - number / count if count else 1.0 for number in told]
+    shares = {kind: 1 - kinds[kind] / count if count else 1.0 for kind in (*_KINDS, "faulty")}
     ordered = dict(sorted(faults.items(), key=lambda each: (-each[1], each[0])))
     table = {name: [cells[name] for cells in read] for name in schema.names}
-    return Validity(count, *shares, ordered), Table(schema, table, len(read))
+    told = Validity(
+        rows=count,
+        complete=shares[MISSING],
+        readable=shares[UNREADABLE],
+        in_domain=shares[OUTSIDE],
+        in_relation=shares[RELATION],
+        valid=shares["faulty"],
+        faults=ordered,
+    )
+    return told, Table(schema, table, len(read))
 
 
 def _each(schema: Schema, rules: Rules, rows: Rows) -> list[tuple[Cells | None, list[tuple[str, str]]]]:
@@ -88,9 +98,7 @@ def _read(schema: Schema, row: Mapping[str, object]) -> tuple[Cells, list[tuple[
     return cells, faults
 
 
-def _judged(
-    rules: Rules, cells: Cells, faults: list[tuple[str, str]]
-) -> tuple[Cells | None, list[tuple[str, str]]]:
+def _judged(rules: Rules, cells: Cells, faults: list[tuple[str, str]]) -> tuple[Cells | None, list[tuple[str, str]]]:
     """The cells, if all could be read, and everything that is wrong."""
     whole = not faults
     for name, domain in rules.domains.items():

@@ -3,8 +3,8 @@
     scripts/bench tables TRAIN.csv --test TEST.csv [--be-great FOLDER] [--work FOLDER] [--only sampling training ...]
 
     sampling   rows per second that are whole and in the domain of the training rows, and what is thrown away;
-               A B B A on one small Llama, which is trained here once on the sentences that both write: once in our
-               tokens (cell by cell), once in be_great's (the whole sentence)
+               A B B A on one small Llama, which is trained here on the sentences that both write: once in our tokens
+               (cell by cell, EOS at the end), and once in be_great's (the whole sentence, no EOS: as its `fit` has it)
     poor       the same on weights that hardly know the format yet
     vllm       our sampler through vLLM beside be_great
     training   rows per second of a step: be_great as it loads a bfloat16 checkpoint, in float32, and ours
@@ -141,7 +141,7 @@ class Bench:
         return folder
 
     def _sentences(self, codec: Any, tokenizer: Any, tokens: str, step: int) -> list[list[int]]:
-        """Tokens of the rows of a step, each in an order of its own, ending with EOS."""
+        """Tokens of the rows of a step, each in an order of its own; ours end with EOS, be_great's do not."""
         import numpy as np
 
         rng = np.random.default_rng([7, step])
@@ -153,7 +153,7 @@ class Bench:
             if tokens == "our":
                 found.append(codec.row(cells, order))
             else:
-                found.append([*tokenizer(codec.encode_text(cells, order))["input_ids"], codec.eos])
+                found.append(tokenizer(codec.encode_text(cells, order))["input_ids"])
         return found
 
 

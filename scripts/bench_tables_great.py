@@ -18,6 +18,22 @@ class Timed(Exception):
     """Enough steps are timed."""
 
 
+def sampler_of(model: Path, table: Any, rules: Any, temperature: float, backend: str) -> Any:
+    """Our sampler over a folder of weights."""
+    if backend == "vllm":
+        from factory.tables.great.vllm_sampling import VllmSampler
+
+        return VllmSampler(model, table.schema, rules, temperature=temperature)
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from factory.tables.great.sampling import TransformersSampler
+
+    weights = AutoModelForCausalLM.from_pretrained(model).eval()
+    return TransformersSampler(
+        weights, AutoTokenizer.from_pretrained(model), table.schema, rules, temperature=temperature
+    )
+
+
 def checkpoints(base: str, work: Path) -> tuple[Path, Path]:
     """A checkpoint in float32, and the same in bfloat16 as checkpoints are mostly given out."""
     import torch
@@ -66,7 +82,7 @@ def generators() -> Mapping[str, Any]:
     named = {
         "gaussian_copula": ("factory.tables.gaussian_copula", "GaussianCopula"),
         "tvae": ("factory.tables.tvae", "Tvae"),
-        "row_transformer": ("factory.tables.row_transformer", "RowTransformer"),
+        "row_transformer": ("factory.tables.row_transformer.synthesizer", "RowTransformer"),
     }
     found = {}
     for name, (module, kind) in named.items():

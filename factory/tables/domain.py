@@ -118,3 +118,21 @@ def just(cell: Cell) -> Domain:
     if cell is None:
         return Domain(null=True)
     return Domain(texts=(cell,)) if isinstance(cell, str) else Domain(((cell, cell),))
+
+
+def union(domains: Iterable[Domain]) -> Domain:
+    """What any of the domains allows.
+
+    >>> union([just(3), just(None), Domain(((1, 2), (9, 12)))])
+    Domain(intervals=((1, 3), (9, 12)), null=True, text=False, texts=())
+    """
+    every = list(domains)
+    intervals: list[Interval] = []
+    for low, high in sorted(interval for domain in every for interval in domain.intervals):
+        if intervals and intervals[-1][1] >= low - 1:
+            intervals[-1] = (intervals[-1][0], max(intervals[-1][1], high))
+        else:
+            intervals.append((low, high))
+    text = any(domain.text for domain in every)
+    texts = tuple(dict.fromkeys(text for domain in every for text in domain.texts))
+    return Domain(tuple(intervals), any(domain.null for domain in every), text, () if text else texts)

@@ -29,7 +29,11 @@ class Relation(Protocol):
         """Columns that it relates."""
 
     def narrow(self, column: str, known: Known, domains: Domains) -> Domain:
-        """What one of its columns may be, given cells that are known and the domains of those that are not."""
+        """What one of its columns may be, given cells that are known and the domains of those that are not.
+
+        What it gives is exact: a cell is allowed if and only if the unknown ones can be filled from their domains so
+        that the row keeps the relation. Where a relation says less (`Sum` over very many gaps), it allows too much.
+        """
 
     def broken(self, cells: Known) -> bool:
         """Whether a whole row breaks it."""
@@ -66,12 +70,24 @@ class Rules:
             column: Its column.
             known: Cells of the row that are drawn already.
             wanted: Further restrictions of this row, by column.
+
+        Returns:
+            The cells that each relation by itself leaves possible. Two relations that share columns may together leave
+            less; then a later domain comes out empty and the row is given up.
         """
-        domains = self.within(wanted)
+        relations = self._of.get(column, ())
+        domains = self.domains
+        if wanted:
+            names = {column}.union(*(relation.columns for relation in relations))
+            domains = {name: self._cut(name, wanted) for name in names}
         domain = domains[column]
-        for relation in self._of.get(column, ()):
+        for relation in relations:
             domain = domain & relation.narrow(column, known, domains)
         return domain
+
+    def _cut(self, name: str, wanted: Domains) -> Domain:
+        domain = self.domains[name]
+        return domain & wanted[name] if name in wanted else domain
 
     def within(self, wanted: Domains | None) -> Domains:
         """The domains of a row with further restrictions."""

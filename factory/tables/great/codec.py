@@ -17,7 +17,7 @@ from factory.errors import UserError
 from factory.tables.column import CATEGORICAL, ORDERED, Column
 from factory.tables.domain import Cell
 from factory.tables.great.pieces import Pieces, TokenizerError
-from factory.tables.great.writing import MISSING, SentenceError, Writer, quoted, written, written_name
+from factory.tables.great.writing import MISSING, SentenceError, Writer, quoted, written_name
 from factory.tables.schema import Cells, Schema, Table
 
 Chunk = tuple[int, ...]
@@ -64,6 +64,7 @@ class RowCodec:
             name: self._name(name, f"{written_name(name)} is") for name in self._writer.columns
         }
         self._values: dict[str, dict[Cell, Chunk]] = {name: {} for name in self._names}
+        self._cells: dict[str, dict[Chunk, Cell]] = {name: {} for name in self._names}
         self._characters: dict[tuple[str, bool], Chunk | None] = {}
 
     def row(self, cells: Mapping[str, Cell], order: Sequence[str]) -> list[int]:
@@ -96,6 +97,17 @@ class RowCodec:
         except UnicodeDecodeError as error:
             raise SentenceError(f"bytes that are no text, at {error.start}.") from error
         return self.decode_text(sentence.removeprefix(" "))  # no sentence begins with a blank, some tokenizers add one
+
+    def cell(self, column: str, tokens: Chunk) -> Cell:
+        """The cell of a chunk that `value` gives, or that has the same text.
+
+        Raises:
+            SentenceError: If it is none.
+        """
+        known = self._cells[column]
+        if tokens not in known:
+            known[tokens] = self._writer.cell(column, self.pieces.read(list(tokens)).decode().removeprefix(" "))
+        return known[tokens]
 
     def encode_text(self, cells: Mapping[str, Cell], order: Sequence[str]) -> str:
         """The sentence of a row."""
@@ -160,7 +172,7 @@ class RowCodec:
             days = [datetime(2026, month, day, tzinfo=UTC) for month in range(1, 13) for day in range(22, 29)]
             texts = [quoted(day.strftime(column.form)) for day in days]
         elif column.kind != "float":
-            texts = [written(column, column.low), written(column, column.high)]
+            texts = [self._writer.written(column.name, code) for code in (column.low, column.high)]
         return max(missing, 1 + max(len(text.encode()) for text in texts))
 
     def _name(self, name: str, text: str) -> tuple[Chunk, Chunk]:
@@ -176,7 +188,7 @@ class RowCodec:
             chunk = None
         if chunk is None:
             raise CodecError(
-                f"column {column.name!r}: the tokenizer cannot write {written(column, cell)!r} and give it back; "
+                f"column {column.name!r}: the tokenizer cannot write {self._writer.written(column.name, cell)!r} and give it back; "
                 "change the value or choose a model with a byte-level tokenizer."
             )
         return chunk
@@ -184,7 +196,7 @@ class RowCodec:
     def _chunk(self, column: Column, cell: Cell) -> Chunk | None:
         if cell is None:
             return self.pieces.continuing(" " + MISSING)
-        text = written(column, cell)
+        text = self._writer.written(column.name, cell)
         if column.kind in ORDERED:
             tokens: list[int] = []
             for at, character in enumerate(text):

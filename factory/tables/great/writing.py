@@ -53,16 +53,6 @@ def written_name(name: str) -> str:
     return name if plain(name) and " is" not in name else quoted(name)
 
 
-def written(column: Column, cell: Cell) -> str:
-    """A cell as it stands in a sentence; no two cells of a column stand alike."""
-    if cell is None:
-        return MISSING
-    text = ordered_text(column, cell) if isinstance(cell, int) else cell
-    if column.kind in CATEGORICAL:
-        return text if plain(text) else quoted(text)
-    return text if column.kind in ("integer", "decimal", "float") or plain_dates(column) else quoted(text)
-
-
 def plain_dates(column: Column) -> bool:
     """Whether the dates of a column need no quotes."""
     return column.kind == "date" and column.form == column.form.strip() and bool(_PLAIN_FORM.fullmatch(column.form))
@@ -85,15 +75,27 @@ class Writer:
         self._named = {f"{written_name(name)} is ": name for name in self.columns}
         starts = sorted(self._named, key=len, reverse=True)
         self._start = re.compile("|".join(map(re.escape, starts)) or "$^")
+        self._labels = {column.name: column.labels for column in schema.learned if column.kind in CATEGORICAL}
         self._codes = {
-            column.name: {label: code for code, label in enumerate(column.labels)}
-            for column in self.columns.values()
-            if column.kind in CATEGORICAL
+            name: {label: code for code, label in enumerate(labels)} for name, labels in self._labels.items()
         }
 
     def write(self, cells: Mapping[str, Cell], order: Sequence[str]) -> str:
         """The sentence of a row, its columns in that order."""
-        return ", ".join(f"{written_name(name)} is {written(self.columns[name], cells[name])}" for name in order)
+        return ", ".join(f"{written_name(name)} is {self.written(name, cells[name])}" for name in order)
+
+    def written(self, name: str, cell: Cell) -> str:
+        """A cell as it stands in a sentence; no two cells of a column stand alike."""
+        if cell is None:
+            return MISSING
+        if isinstance(cell, str):
+            return quoted(cell)
+        if name in self._labels:
+            label = self._labels[name][cell]
+            return label if plain(label) else quoted(label)
+        column = self.columns[name]
+        text = ordered_text(column, cell)
+        return quoted(text) if column.kind == "date" and not plain_dates(column) else text
 
     def read(self, sentence: str) -> Cells:
         """The cells of a sentence.
@@ -107,6 +109,15 @@ class Writer:
                 raise SentenceError(f"column '{name}' stands twice in {sentence!r}.")
             cells[name] = self._cell(self.columns[name], value, is_quoted)
         return cells
+
+    def cell(self, name: str, text: str) -> Cell:
+        """The cell of a column that `written` writes so.
+
+        Raises:
+            SentenceError: If there is none.
+        """
+        is_quoted = len(text) > 1 and text.startswith('"') and text.endswith('"')
+        return self._cell(self.columns[name], text[1:-1] if is_quoted else text, is_quoted)
 
     def _clauses(self, sentence: str) -> Iterator[tuple[str, str, bool]]:
         at = 0
@@ -135,7 +146,7 @@ class Writer:
             cell = self._code(column, text)
         except (ValueError, CellError) as error:
             raise SentenceError(f"column '{column.name}': {text!r} is no {column.described}.") from error
-        if written(column, cell) != (quoted(text) if is_quoted else value):
+        if self.written(column.name, cell) != (quoted(text) if is_quoted else value):
             raise SentenceError(f"column '{column.name}': {text!r} is not as the column writes it.")
         return cell
 

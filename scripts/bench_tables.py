@@ -218,7 +218,7 @@ def pairs(bench: Bench, model: Path, temperature: float, max_length: int, ours: 
 
 
 def bench_sampling(bench: Bench) -> None:
-    for tokens in ("our", "be_great"):
+    for tokens in bench.given.weights:
         model = bench.model(tokens, STEPS)
         for temperature in (1.0, 0.7):
             ours = bench.sampler(model, temperature)
@@ -226,12 +226,13 @@ def bench_sampling(bench: Bench) -> None:
             of_peer(bench, model, temperature, 20, 99, 2)
             print(f"weights trained in {tokens} tokens, temperature {temperature}, {bench.given.rows} rows asked:")
             pairs(bench, model, temperature, 160, ours, bench.given.rows)
-    print("be_great's own defaults (max_length 100, temperature 0.7), one run, weights in be_great's tokens:")
-    _told("be_great, max_length 100", [of_peer(bench, bench.model("be_great", STEPS), 0.7, 100, 1, 100)])
+    tokens = bench.given.weights[-1]
+    print(f"be_great's own defaults (max_length 100, temperature 0.7), one run, weights trained in {tokens} tokens:")
+    _told("be_great, max_length 100", [of_peer(bench, bench.model(tokens, STEPS), 0.7, 100, 1, 100)])
 
 
 def bench_poor(bench: Bench) -> None:
-    for tokens in ("our", "be_great"):
+    for tokens in bench.given.weights:
         model = bench.model(tokens, POOR_STEPS)
         print(f"weights after {POOR_STEPS} steps in {tokens} tokens, 200 rows asked:")
         for name, found in (
@@ -340,6 +341,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("bench-tables"), help="folder for weights and logs")
     parser.add_argument("--base", default="embedded", help="folder of the checkpoint for `training`")
     parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--weights", nargs="+", choices=("our", "be_great"), default=("our", "be_great"))
     parser.add_argument("--rounds", type=int, default=4, help="pairs")
     parser.add_argument("--rows", type=int, default=200, help="rows asked of each in a pair")
     parser.add_argument("--steps", type=int, default=3, help="training steps that are timed in a round")

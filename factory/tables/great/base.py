@@ -9,6 +9,7 @@ Randomness (initial weights and adapters) depends on the seed alone; the global 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -75,10 +76,8 @@ def load_tokenizer(settings: Settings, table: Table) -> Any:
     """The base model's tokenizer, or one trained on the table's sentences."""
     if settings.model == SCRATCH:
         return scratch_tokenizer(table, settings.scratch)
-    from transformers import AutoTokenizer
-
     try:
-        return AutoTokenizer.from_pretrained(settings.model)
+        return _transformers().AutoTokenizer.from_pretrained(settings.model)
     except (OSError, ValueError) as error:
         raise UserError(f"great.model: the tokenizer in {settings.model!r} does not load ({error}).") from error
 
@@ -86,7 +85,6 @@ def load_tokenizer(settings: Settings, table: Table) -> Any:
 def scratch_tokenizer(table: Table, sizes: Scratch) -> Any:
     """A byte-level BPE (as GPT-2's) of at most 5,000 sentences, columns in the table's order."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
 
     writer, names = Writer(table.schema), [column.name for column in table.schema.learned]
     sentences = [writer.write(table.row(row), names) for row in range(min(table.rows, TOKENIZER_ROWS))]
@@ -100,7 +98,7 @@ def scratch_tokenizer(table: Table, sizes: Scratch) -> Any:
         show_progress=False,
     )
     tokenizer.train_from_iterator(sentences, trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, pad_token=END)
+    return _transformers().PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, pad_token=END)
 
 
 def load_model(settings: Settings, tokenizer: Any, seed: int, device: Any, *, bf16: bool) -> Any:
@@ -197,11 +195,9 @@ def merged(folder: Path) -> Path:
     if not target.exists():
         work = folder.with_name(f".{target.name}")
         shutil.rmtree(work, ignore_errors=True)
-        from transformers import AutoTokenizer
-
         with quiet():
             load_trained(folder, merge=True).save_pretrained(work)
-            AutoTokenizer.from_pretrained(folder).save_pretrained(work)
+            _transformers().AutoTokenizer.from_pretrained(folder).save_pretrained(work)
         work.rename(target)
     return target
 
@@ -209,8 +205,7 @@ def merged(folder: Path) -> Path:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep transformers' progress bars off the terminal, and leave its setting as it was."""
-    from transformers.utils import logging
-
+    logging: Any = importlib.import_module("transformers.utils.logging")
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
@@ -220,20 +215,21 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _pretrained(folder: str, dtype: Any, device: Any) -> Any:
-    from transformers import AutoModelForCausalLM
+def _transformers() -> Any:
+    """The library as a whole, of which only a part is typed."""
+    return importlib.import_module("transformers")
 
+
+def _pretrained(folder: str, dtype: Any, device: Any) -> Any:
     try:
-        return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, device_map={"": device})
+        return _transformers().AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, device_map={"": device})
     except (OSError, ValueError) as error:
         raise UserError(f"great.model: {folder!r} does not load as a causal language model ({error}).") from error
 
 
 def _scratch(sizes: Scratch, tokenizer: Any) -> Any:
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    return LlamaForCausalLM(
-        LlamaConfig(
+    return _transformers().LlamaForCausalLM(
+        _transformers().LlamaConfig(
             vocab_size=len(tokenizer),
             hidden_size=sizes.hidden,
             intermediate_size=sizes.hidden * 8 // 3 // 16 * 16,

@@ -96,7 +96,7 @@ class Gradients:
         chosen = logits.reshape(-1, logits.shape[-1])[places].float()
         loss = torch.nn.functional.cross_entropy(chosen, targets, reduction="sum") / count
         if backward:
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
         return float(loss)
 
     def _through_head(self, hidden: Tensor, targets: Tensor, scale: float, backward: bool) -> tuple[float, Tensor]:
@@ -149,7 +149,10 @@ class Gradients:
         length = max(map(len, batch.tokens))
         tokens = [row + [0] * (length - len(row)) for row in batch.tokens]
         places = [
-            number * length + at - 1 for number, row in enumerate(batch.learnt) for at, learnt in enumerate(row) if learnt
+            number * length + at - 1
+            for number, row in enumerate(batch.learnt)
+            for at, learnt in enumerate(row)
+            if learnt
         ]
         targets = [
             token

@@ -171,7 +171,7 @@ class _Training:
         return Trained(
             fingerprint=state.fingerprint,
             table=self._schema,
-            settings=self._settings,
+            settings=_lasting(self._settings),
             base=base,
             order=self.orders.fixed,
             steps=state.step,
@@ -267,10 +267,8 @@ class _Training:
         state = self.state
         rate = state.step / max(1e-9, state.elapsed_s)
         done = f"step {state.step:,} of {state.steps:,}"
-        if state.since[1]:
-            loss = state.since[0] / state.since[1]
-        else:
-            loss = state.curve[-1][1] if state.curve else 0.0
+        last = state.curve[-1][1] if state.curve else 0.0
+        loss = state.since[0] / state.since[1] if state.since[1] else last
         held_out = f", held-out {state.curve[-1][2]:.3f}" if state.curve and state.curve[-1][2] is not None else ""
         rows = f"{state.rows / max(1e-9, state.elapsed_s):,.0f} rows/s"
         left = f"ended: {state.ended}" if state.ended else f"about {_duration((state.steps - state.step) / rate)} left"
@@ -335,9 +333,13 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
+def _lasting(settings: Settings) -> Settings:
+    """The settings without what changes nothing of the model."""
+    return msgspec.structs.replace(settings, checkpoint_s=Settings().checkpoint_s)
+
+
 def _fingerprint(table: Table, settings: Settings, seed: int, base: str) -> str:
-    lasting = msgspec.structs.replace(settings, checkpoint_s=0.0)
-    digest = hashlib.sha256(msgspec.json.encode([_FORMAT, table.schema, lasting, seed, base]))
+    digest = hashlib.sha256(msgspec.json.encode([_FORMAT, table.schema, _lasting(settings), seed, base]))
     for name, cells in table.cells.items():
         digest.update(msgspec.json.encode([name, [str(cell) if isinstance(cell, int) else [cell] for cell in cells]]))
     return digest.hexdigest()[:32]

@@ -3,8 +3,8 @@
     scripts/bench tables TRAIN.csv --test TEST.csv [--be-great FOLDER] [--work FOLDER] [--only sampling training ...]
 
     sampling   rows per second that are whole and in the domain of the training rows, and what is thrown away;
-               A B B A on one small Llama, which is trained here once on the sentences that both write: once in our
-               tokens (cell by cell), once in be_great's (the whole sentence)
+               A B B A on one small Llama, which is trained here on the sentences that both write: once in our tokens
+               (cell by cell, EOS at the end), and once in be_great's (the whole sentence, no EOS: as its `fit` has it)
     poor       the same on weights that hardly know the format yet
     vllm       our sampler through vLLM beside be_great
     training   rows per second of a step: be_great as it loads a bfloat16 checkpoint, in float32, and ours
@@ -141,7 +141,7 @@ class Bench:
         return folder
 
     def _sentences(self, codec: Any, tokenizer: Any, tokens: str, step: int) -> list[list[int]]:
-        """Tokens of the rows of a step, each in an order of its own, ending with EOS."""
+        """Tokens of the rows of a step, each in an order of its own; ours end with EOS, be_great's do not."""
         import numpy as np
 
         rng = np.random.default_rng([7, step])
@@ -153,7 +153,7 @@ class Bench:
             if tokens == "our":
                 found.append(codec.row(cells, order))
             else:
-                found.append([*tokenizer(codec.encode_text(cells, order))["input_ids"], codec.eos])
+                found.append(tokenizer(codec.encode_text(cells, order))["input_ids"])
         return found
 
 
@@ -218,7 +218,7 @@ def pairs(bench: Bench, model: Path, temperature: float, max_length: int, ours: 
 
 
 def bench_sampling(bench: Bench) -> None:
-    for tokens in ("our", "be_great"):
+    for tokens in bench.given.weights:
         model = bench.model(tokens, STEPS)
         for temperature in (1.0, 0.7):
             ours = bench.sampler(model, temperature)
@@ -226,12 +226,13 @@ def bench_sampling(bench: Bench) -> None:
             of_peer(bench, model, temperature, 20, 99, 2)
             print(f"weights trained in {tokens} tokens, temperature {temperature}, {bench.given.rows} rows asked:")
             pairs(bench, model, temperature, 160, ours, bench.given.rows)
-    print("be_great's own defaults (max_length 100, temperature 0.7), one run, weights in be_great's tokens:")
-    _told("be_great, max_length 100", [of_peer(bench, bench.model("be_great", STEPS), 0.7, 100, 1, 100)])
+    tokens = bench.given.weights[-1]
+    print(f"be_great's own defaults (max_length 100, temperature 0.7), one run, weights trained in {tokens} tokens:")
+    _told("be_great, max_length 100", [of_peer(bench, bench.model(tokens, STEPS), 0.7, 100, 1, 100)])
 
 
 def bench_poor(bench: Bench) -> None:
-    for tokens in ("our", "be_great"):
+    for tokens in bench.given.weights:
         model = bench.model(tokens, POOR_STEPS)
         print(f"weights after {POOR_STEPS} steps in {tokens} tokens, 200 rows asked:")
         for name, found in (
@@ -340,6 +341,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("bench-tables"), help="folder for weights and logs")
     parser.add_argument("--base", default="embedded", help="folder of the checkpoint for `training`")
     parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--weights", nargs="+", choices=("our", "be_great"), default=("our", "be_great"))
     parser.add_argument("--rounds", type=int, default=4, help="pairs")
     parser.add_argument("--rows", type=int, default=200, help="rows asked of each in a pair")
     parser.add_argument("--steps", type=int, default=3, help="training steps that are timed in a round")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import shutil
 import tempfile
@@ -16,6 +15,23 @@ SHOWN = ("valid", "forest.auc", "boosting.auc", "linear.auc", "detection_auc", "
 
 class Timed(Exception):
     """Enough steps are timed."""
+
+
+def sampler_of(model: Path, table: Any, rules: Any, temperature: float, backend: str) -> Any:
+    """Our sampler over a folder of weights."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    if backend == "vllm":
+        from factory.tables.great.vllm_sampling import VllmSampler
+
+        from factory.tables.great.codec import RowCodec
+
+        return VllmSampler(model, RowCodec(tokenizer, table.schema), rules, temperature=temperature)
+    from factory.tables.great.sampling import TransformersSampler
+
+    weights = AutoModelForCausalLM.from_pretrained(model).eval()
+    return TransformersSampler(weights, tokenizer, table.schema, rules, temperature=temperature)
 
 
 def checkpoints(base: str, work: Path) -> tuple[Path, Path]:
@@ -63,18 +79,12 @@ def step_seconds(table: Any, model: Path, rows: int, steps: int, seed: int, work
 
 def generators() -> Mapping[str, Any]:
     """All generators that train within minutes on a processor, with their defaults."""
-    named = {
-        "gaussian_copula": ("factory.tables.gaussian_copula", "GaussianCopula"),
-        "tvae": ("factory.tables.tvae", "Tvae"),
-        "row_transformer": ("factory.tables.row_transformer", "RowTransformer"),
-    }
-    found = {}
-    for name, (module, kind) in named.items():
-        if importlib.util.find_spec(module) is None:
-            print(f"{name}: not there")
-            continue
-        found[name] = getattr(importlib.import_module(module), kind)()
-    return found
+    from factory.tables.gaussian_copula import GaussianCopula
+    from factory.tables.row_transformer import RowTransformer
+    from factory.tables.row_transformer import Settings as RowSettings
+    from factory.tables.tvae import Tvae
+
+    return {"gaussian_copula": GaussianCopula(), "tvae": Tvae(), "row_transformer": RowTransformer(RowSettings())}
 
 
 def report(sets: Mapping[str, Any], train: Any, test: Sequence[Any], holdout: Sequence[Any], target: str) -> None:

@@ -132,12 +132,14 @@ class Batch:
         learnt, name = self._learnt, self._learnt.names[column]
         want = self._wants[row].domains
         if name in learnt.linked and not self._given_up[row]:
-            return learnt.vocabularies[column].within(learnt.rules.narrow(name, self._rows[row], want))
-        if name not in want:
+            domain = learnt.rules.narrow(name, self._rows[row], want)
+        elif name in want:
+            domain = self._domains[row][name]
+        else:
             return learnt.whole[column]
-        key = (column, self._domains[row][name])
+        key = (column, domain)
         if key not in self._compiled:
-            self._compiled[key] = learnt.vocabularies[column].within(key[1])
+            self._compiled[key] = learnt.vocabularies[column].within(domain)
         return self._compiled[key]
 
     def _finished(self, row: int) -> Cells | None:

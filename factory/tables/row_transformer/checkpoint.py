@@ -74,5 +74,5 @@ def restore(path: Path, key: str) -> tuple[Place, dict[str, Weights]] | None:
         parts: dict[str, Weights] = {part: {} for part in PARTS}
         for whole in file.keys():  # noqa: SIM118 - no mapping
             part, name = whole.split("/", 1)
-            parts[part][name] = file.get_tensor(whole)
+            parts[part][name] = file.get_tensor(whole).clone()
     return place, parts

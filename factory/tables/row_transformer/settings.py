@@ -24,6 +24,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         rows_per_span: Rows between two knots of the shape inside a bin.
         rows_per_copy: Fewest rows that a value must have to be drawn exactly again from inside a bin.
         epochs: Most passes over the training rows.
+        fewest_steps: Updates for which small tables are passed over more often.
         cells: Most cells that are learnt from, over all passes; bounds the time for large tables. Not a number of seconds,
             which would make the model depend on the load of the machine.
         patience: Looks at the held-out rows (one each pass) without a better loss, after which training ends.
@@ -46,10 +47,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     rows_per_bin: int = 10
     rows_per_span: int = 5
     rows_per_copy: int = 3
-    epochs: int = 100
-    cells: int = 5_000_000
+    epochs: int = 40
+    fewest_steps: int = 600
+    cells: int = 8_000_000
     patience: int = 10
-    batch_rows: int = 128
+    batch_rows: int = 64
     learning_rate: float = 1e-3
     warmup: float = 0.05
     weight_decay: float = 0.1
@@ -67,7 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             UserError: If a setting is out of range.
         """
         counts = ("hidden_size", "layers", "heads", "bins", "rows_per_bin", "rows_per_span", "rows_per_copy")
-        for name in (*counts, "epochs", "cells", "patience", "batch_rows", "sample_rows"):
+        for name in (*counts, "epochs", "fewest_steps", "cells", "patience", "batch_rows", "sample_rows"):
             if getattr(self, name) < 1:
                 raise UserError(f"row_transformer: {name} is {getattr(self, name)}; expected 1 or more.")
         if self.hidden_size % self.heads:

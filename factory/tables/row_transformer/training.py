@@ -84,7 +84,8 @@ class Training:
         self._batch = max(1, min(settings.batch_rows, BATCH_CELLS // columns, len(self._train)))
         self._pass_steps = math.ceil(len(self._train) / self._batch)
         self._look_steps = max(self._pass_steps, LOOK_STEPS)
-        self._steps: int = max(1, min(settings.epochs * self._pass_steps, settings.cells // (self._batch * columns)))
+        wanted = max(settings.epochs * self._pass_steps, settings.fewest_steps)
+        self._steps: int = max(1, min(wanted, settings.cells // (self._batch * columns)))
         self.place, self.history = Place(key=key), list[float]()
         self._parts: dict[str, Weights] = {part: {} for part in PARTS}
         self._begin()
@@ -137,16 +138,16 @@ class Training:
     def _begin(self) -> None:
         import torch
 
+        state = np.random.SeedSequence([self._seed, _INITIAL, 0]).generate_state(1, np.uint64)
+        fresh = self._moved(initial(self._shape, torch.Generator().manual_seed(int(state[0]))))
         stored = restore(self._path, self.place.key) if self._path is not None else None
         if stored is not None:
-            self.place, parts = stored
-            self._parts = {part: self._moved(named) for part, named in parts.items()}
+            self.place, parts = stored  # in the order of names that it had: sums over all weights come out the same
+            self._parts = {part: self._moved({name: parts[part][name] for name in fresh}) for part in PARTS}
         else:
-            state = np.random.SeedSequence([self._seed, _INITIAL, 0]).generate_state(1, np.uint64)
-            generator = torch.Generator().manual_seed(int(state[0]))
-            self._parts["weights"] = self._moved(initial(self._shape, generator))
+            self._parts["weights"] = fresh
             for part in ("average", "best"):
-                self._parts[part] = {name: tensor.clone() for name, tensor in self._parts["weights"].items()}
+                self._parts[part] = {name: tensor.clone() for name, tensor in fresh.items()}
         for tensor in self._parts["weights"].values():
             tensor.requires_grad_(True)
         self._optimiser = self._adamw()

@@ -13,8 +13,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from factory.errors import UserError
+from factory.tables.chains import Order
 from factory.tables.column import Column, code_of_float
 from factory.tables.domain import Domain, just, of_codes
+from factory.tables.relations import relations
 from factory.tables.row_transformer import RowTransformer, Settings
 from factory.tables.row_transformer.checkpoint import restore
 from factory.tables.row_transformer.synthesizer import CHECKPOINT
@@ -22,7 +24,7 @@ from factory.tables.rules import Rules
 from factory.tables.schema import Schema, Table
 from factory.tables.synthesizer import Want
 
-TINY = Settings(hidden_size=16, layers=1, heads=2, epochs=1, bins=4, batch_rows=64)
+TINY = Settings(hidden_size=16, layers=1, heads=2, epochs=1, fewest_steps=1, bins=4)
 AGES = Column(name="age", kind="integer", low=17, high=90, nullable=True)
 COLOURS = Column(name="colour", kind="category", categories=("red", "green", "blue"))
 PAID = Column(name="paid", kind="float", low=code_of_float(-1e6), high=code_of_float(1e6))
@@ -31,18 +33,7 @@ START = Column(name="start", kind="integer", low=0, high=30)
 END = Column(name="end", kind="integer", low=0, high=30)
 NUMBER = Column(name="number", kind="identifier")
 SCHEMA = Schema((NUMBER, AGES, COLOURS, PAID, HUGE, START, END))
-
-
-class NotAfter:
-    shown, columns = "start <= end", ("start", "end")
-
-    def narrow(self, column, known, domains):
-        if column == "end":
-            return Domain(((known.get("start", 0), 30),))
-        return Domain(((0, known.get("end", 30)),))
-
-    def broken(self, cells):
-        return cells["start"] > cells["end"]
+NOT_AFTER = [Order(SCHEMA, ("start", "end"))]
 
 
 def mixed(rows, seed=0):
@@ -114,7 +105,7 @@ wants = st.lists(st.fixed_dictionaries({}, optional=ranges).map(Want), min_size=
     order=st.sampled_from(["random", "fixed"]),
 )
 def test_rows_are_in_domain_as_wanted_and_in_relation(models, kind, wanted, seed, temperature, order):
-    rules = Rules(SCHEMA, [NotAfter()])
+    rules = Rules(SCHEMA, NOT_AFTER)
     settings = Settings(**{**kept(TINY), "temperature": temperature, "order": order, "sample_rows": 4})
     rows = sampler_of(models[kind], rules, settings).sample(wanted, seed, quiet)
     assert len(rows) == len(wanted)
@@ -129,14 +120,38 @@ def test_rows_are_in_domain_as_wanted_and_in_relation(models, kind, wanted, seed
 
 @pytest.mark.parametrize("kind", ["untrained", "trained"])
 def test_all_rows_are_valid_where_nothing_is_wanted(models, kind):
-    rules = Rules(SCHEMA, [NotAfter()], {"age": Domain(((30, 40), (50, 50)))})
+    rules = Rules(SCHEMA, NOT_AFTER, {"age": Domain(((30, 40), (50, 50)))})
     rows = sampler_of(models[kind], rules).sample([Want()] * 300, 3, quiet)
     assert all(row is not None and rules.broken(row) is None for row in rows)
     assert len({row["paid"] for row in rows}) > 100
 
 
+def test_sums_and_dependencies_are_kept():
+    random = np.random.default_rng(4)
+    part, other, shop = random.integers(0, 50, 300), random.integers(0, 900, 300), random.integers(0, 5, 300)
+    schema = Schema(
+        (
+            Column(name="part", kind="integer", low=0, high=49),
+            Column(name="other", kind="integer", low=0, high=899),
+            Column(name="total", kind="integer", low=0, high=948),
+            Column(name="shop", kind="category", categories=tuple("abcde")),
+            Column(name="town", kind="category", categories=tuple("xyz")),
+        )
+    )
+    columns = {"part": part, "other": other, "total": part + other, "shop": shop, "town": shop % 3}
+    table = Table(schema, {name: cells.tolist() for name, cells in columns.items()}, 300)
+    found = relations(schema, table, ["part + other = total", "shop -> town"])
+    rules = Rules(schema, found.relations)
+    wanted = [Want(), Want({"total": Domain(((500, 510),))}), Want({"town": just(2), "part": just(7)})] * 60
+    model = RowTransformer(TINY).fit(table, rules, seed=1, folder=None, say=quiet)
+    rows = sampler_of(model, rules).sample(wanted, 3, quiet)
+    assert all(row is not None and rules.broken(row) is None for row in rows)
+    assert all(row["part"] + row["other"] == row["total"] for row in rows)
+    assert all(500 <= row["total"] <= 510 for row in rows[1::3])
+
+
 def test_contradicting_wants_give_the_row_up(models):
-    rules = Rules(SCHEMA, [NotAfter()])
+    rules = Rules(SCHEMA, NOT_AFTER)
     wanted = [Want({"start": just(9), "end": just(8)}), Want({"age": just(200)}), Want()]
     rows = sampler_of(models["trained"], rules).sample(wanted, 3, quiet)
     assert rows[0] is None
@@ -187,7 +202,8 @@ def test_the_global_generators_are_left_alone():
     assert np.array_equal(numbers, np.random.get_state()[1])
 
 
-def test_a_training_goes_on_from_its_checkpoint_with_the_same_bytes(tmp_path, monkeypatch):
+@pytest.mark.parametrize("last", [2, 3, 11])
+def test_a_training_goes_on_from_its_checkpoint_with_the_same_bytes(tmp_path, monkeypatch, last):
     monkeypatch.setattr("factory.tables.row_transformer.training.STORE_S", 0.0)
     monkeypatch.setattr("factory.tables.row_transformer.training.SAY_S", 0.0)
     table, whole = mixed(150), fitted(mixed(150), longer())
@@ -195,7 +211,7 @@ def test_a_training_goes_on_from_its_checkpoint_with_the_same_bytes(tmp_path, mo
 
     def gone(text):
         calls.append(text)
-        if len(calls) == 11:
+        if len(calls) == last:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

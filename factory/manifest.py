@@ -197,7 +197,14 @@ def _metadata(manifest: dict[str, Any], data_digest: str) -> list[str]:
     if output["language"]:
         lines += ["language:", *(f"- {language}" for language in output["language"])]
     tabular = ["- tabular"] if trained(manifest) else []
-    lines += ["tags:", "- synthetic", "- dataset-factory", *tabular, "size_categories:", f"- {size_category(manifest['rows'])}"]
+    lines += [
+        "tags:",
+        "- synthetic",
+        "- dataset-factory",
+        *tabular,
+        "size_categories:",
+        f"- {size_category(manifest['rows'])}",
+    ]
     # 'datasets' finds a folder's rows in its cache by this block alone: with the same words it would give old rows.
     lines += ["configs:", "- config_name: default", f"  description: {manifest['rows']} rows, {data_digest}"]
     lines += ["  data_files:", "  - split: train", "    path: data/train-*"]

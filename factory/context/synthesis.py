@@ -15,6 +15,7 @@ import hashlib
 import json
 from collections import Counter, deque
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -156,7 +157,11 @@ class _Drawing:
         if folder is not None:
             folder = folder / self._model_key
             folder.mkdir(parents=True, exist_ok=True)
-        return self._maker.synthesizer.fit(self._loaded.table, self._rules, seed=self._seed, folder=folder, say=say)
+        model = self._maker.synthesizer.fit(self._loaded.table, self._rules, seed=self._seed, folder=folder, say=say)
+        for empty in (folder, self._ctx.folder) if folder is not None else ():
+            with suppress(OSError):  # it holds files, or is gone
+                empty.rmdir()  # type: ignore[union-attr]
+        return model
 
     async def _draw(self, batch: list[Slot], number: int) -> tuple[str, list[Cells | None]]:
         """The key of a batch and its rows: one for each slot, None for one that was given up."""

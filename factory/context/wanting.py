@@ -156,7 +156,7 @@ def _where(options: SynthesisOptions, loaded: LoadedTable) -> dict[str, Domain]:
 
 
 def _balance(options: SynthesisOptions, loaded: LoadedTable) -> list[tuple[Mapping[str, Domain], float]]:
-    return list(shares(loaded.schema, options.balance))
+    return list(shares(loaded.schema, {name: dict(parts) for name, parts in options.balance.items()}))
 
 
 def slots(options: SynthesisOptions, loaded: LoadedTable, base: Path, seed: int) -> list[Slot]:
@@ -182,7 +182,10 @@ def _possible(rules: Rules, wanted: Mapping[str, Domain], option: str) -> None:
     for column in rules.schema.learned:
         if rules.narrow(column.name, {}, wanted).empty:
             names = ", ".join(wanted) or column.name
-            raise OptionError(option, f"no row can be like that: nothing is left for the column '{column.name}' (conditions on {names}).")
+            raise OptionError(
+                option,
+                f"no row can be like that: nothing is left for the column '{column.name}' (conditions on {names}).",
+            )
 
 
 def _spread(wants: list[tuple[Want, float]], count: int, seed: int) -> list[Want]:
@@ -205,7 +208,10 @@ def _spread(wants: list[tuple[Want, float]], count: int, seed: int) -> list[Want
 def _gaps_path(gaps: Gaps, base: Path) -> Path:
     found = find(str(gaps.path), base)
     if found is None:
-        raise OptionError("impute.path", f"{gaps.path}: no such file or folder (looked beside the recipe and in the working directory).")
+        raise OptionError(
+            "impute.path",
+            f"{gaps.path}: no such file or folder (looked beside the recipe and in the working directory).",
+        )
     return found
 
 

@@ -38,6 +38,9 @@ from factory.recipe.schema import Count, EngineOptions, Strict
 from factory.records import Outcome, Record
 from factory.tables.great.settings import SCRATCH, Scratch, Settings
 from factory.tables.great.synthesizer import Drawing, Great
+from factory.tables.rules import Rules
+from factory.tables.schema import Schema, Table
+from factory.tables.synthesizer import Sampler, Say
 
 VERSION = 1
 NEEDS_RECORDS = False
@@ -127,7 +130,6 @@ class Options(SynthesisOptions):
         train: How it is fine-tuned.
         backend: Draw with a loop over transformers, or through vLLM; `auto` takes vLLM where there is a GPU and vLLM.
         temperature: Divides the logits of what is allowed; below 1 the likely becomes likelier.
-        order: Whether cells are drawn in random orders, or in the order that was trained, where one was.
         longest_text: Most tokens of a free text.
     """
 
@@ -137,7 +139,6 @@ class Options(SynthesisOptions):
     train: Training = Training()
     backend: Literal["auto", "transformers", "vllm"] = "auto"
     temperature: Annotated[float, Field(gt=0.0, le=5.0)] = 1.0
-    order: Literal["random", "trained"] = "trained"
     longest_text: Count = 128
 
     @model_validator(mode="after")
@@ -160,7 +161,9 @@ def check(options: Options, base: Path) -> list[UserError]:
     found: list[UserError] = []
     if options.model != SCRATCH:
         for _, sentence in check_engine(_engine(options), base):
-            found.append(OptionError("model", f"{sentence} or 'scratch'" if "expected 'embedded'" in sentence else sentence))
+            found.append(
+                OptionError("model", f"{sentence} or 'scratch'" if "expected 'embedded'" in sentence else sentence)
+            )
     return [*found, *check_synthesis(options, base)]
 
 
@@ -208,16 +211,41 @@ def _folder(options: Options, base: Path) -> str:
     return str(snapshot_download(place.path, revision=place.revision))
 
 
+class _Great:
+    """GReaT on the model that the options name, which is looked for only when it is needed."""
+
+    def __init__(self, options: Options, base: Path) -> None:
+        self._options, self._base = options, base
+
+    def fit(self, table: Table, rules: Rules, *, seed: int, folder: Path | None, say: Say) -> bytes:
+        say("looking for the model")
+        return self._great().fit(table, rules, seed=seed, folder=folder, say=say)
+
+    def load(self, model: bytes, schema: Schema, rules: Rules, folder: Path | None) -> Sampler:
+        return self._great().load(model, schema, rules, folder)
+
+    def _great(self) -> Great:
+        options = self._options
+        drawing = Drawing(
+            backend=_backend(options.backend), temperature=options.temperature, max_text_tokens=options.longest_text
+        )
+        return Great(_settings(options, _folder(options, self._base)), drawing)
+
+
+def _backend(wanted: Literal["auto", "transformers", "vllm"]) -> Literal["transformers", "vllm"]:
+    """The backend itself; on a CPU the loop over transformers is the faster one (`scripts/bench tables`)."""
+    if wanted != "auto":
+        return wanted
+    import torch
+
+    return "vllm" if torch.cuda.is_available() and importlib.util.find_spec("vllm") is not None else "transformers"
+
+
 async def run(records: AsyncIterator[Record], ctx: Context, options: Options) -> AsyncIterator[Outcome]:
     """Yield what comes in, then the rows that are asked for."""
     identity = SCRATCH if options.model == SCRATCH else model_identity(_engine(options), ctx.base)
-    settings = msgspec.to_builtins(_settings(options, identity))
-    settings.pop("checkpoint_s")
-    learns = {"method": "great", "version": VERSION, **settings}
-    draws = {"temperature": options.temperature, "order": options.order, "longest_text": options.longest_text}
-    great = Great(
-        lambda: _settings(options, _folder(options, ctx.base)),
-        Drawing(options.backend, options.temperature, options.order, options.longest_text),
-    )
-    async for outcome in synthesize(records, ctx, options, Maker(great, learns, draws)):
+    learns = {"method": "great", "version": VERSION, **msgspec.to_builtins(_settings(options, identity))}
+    learns.pop("checkpoint_s")
+    draws = {"temperature": options.temperature, "longest_text": options.longest_text}
+    async for outcome in synthesize(records, ctx, options, Maker(_Great(options, ctx.base), learns, draws)):
         yield outcome

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from factory.datasets_io.rows import about, read_rows
+from factory.datasets_io.rows import read_rows
 from factory.draws import Candidates
 from factory.errors import OptionError, SourceError, UserError
 from factory.recipe.columns import Column
@@ -211,9 +211,12 @@ def _loaded(options: str, path: Path, size: int, changed: int) -> LoadedTable:
 
 def _read(source: TableSource, path: Path) -> list[tuple[str, Row]]:
     """Rows with their ids, cut down to the columns that are taken."""
-    rows = _sklearn_rows(source.path.removeprefix(SKLEARN)) if source.path.startswith(SKLEARN) else None
     try:
-        rows = rows or read_rows(path, source.header, quotes=source.quotes)
+        rows: Iterable[Row]
+        if source.path.startswith(SKLEARN):
+            rows = _sklearn_rows(source.path.removeprefix(SKLEARN))
+        else:
+            rows = read_rows(path, source.header, quotes=source.quotes)
         named = list(named_rows(islice(rows, source.first)))
     except SourceError as error:
         raise OptionError("path", str(error)) from error
@@ -224,7 +227,9 @@ def _read(source: TableSource, path: Path) -> list[tuple[str, Row]]:
         if column not in names:
             raise _no_column("only" if column in (source.only or ()) else "columns", column, names)
     if len(names) == 1 and (hint := _wrong_delimiter(names[0])):
-        raise OptionError("path", f"{path}: one column, '{names[0]}': the cells seem to be parted by {hint}; part them by commas.")
+        raise OptionError(
+            "path", f"{path}: one column, '{names[0]}': the cells seem to be parted by {hint}; part them by commas."
+        )
     if source.only is None:
         return named
     return [(name, {column: row.get(column) for column in source.only}) for name, row in named]
@@ -283,7 +288,9 @@ def fitting(schema: Schema, rows: Iterable[Mapping[str, Any]]) -> tuple[Table, i
 def _sklearn_file(name: str) -> Path:
     """Some file that stands for the table, so that it has a size and a time."""
     if name not in SHIPPED:
-        raise SourceError(f"{SKLEARN}{name}: no such table{did_you_mean(name, SHIPPED)}; there are {', '.join(SHIPPED)}.")
+        raise SourceError(
+            f"{SKLEARN}{name}: no such table{did_you_mean(name, SHIPPED)}; there are {', '.join(SHIPPED)}."
+        )
     import sklearn.datasets
 
     return Path(sklearn.datasets.__file__)

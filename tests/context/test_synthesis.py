@@ -84,7 +84,9 @@ def test_conditions_and_shares_go_together(tmp_path: Path) -> None:
 
 
 def test_gaps_are_filled_and_given_cells_stay_as_they_are(tmp_path: Path) -> None:
-    gaps = [{**row, "city": None} if number % 2 else {**row, "age": None, "income": None} for number, row in enumerate(ROWS)]
+    gaps = [
+        {**row, "city": None} if number % 2 else {**row, "age": None, "income": None} for number, row in enumerate(ROWS)
+    ]
     gaps[0] |= {"city": "Bonn", "debt": 99999.5, "more": "kept"}
     (tmp_path / "gaps.jsonl").write_text("".join(json.dumps(row) + "\n" for row in gaps))
     found = rows(run(tmp_path, "{impute: {path: gaps.jsonl}}"))
@@ -94,7 +96,9 @@ def test_gaps_are_filled_and_given_cells_stay_as_they_are(tmp_path: Path) -> Non
             name: value for name, value in given.items() if value is not None
         }
         assert row["city"] is not None and row["age"] is not None and row["income"] is not None
-    assert sum(row["debt"] is None for row in found) < sum(row["debt"] is None for row in gaps), "debts are filled as well"
+    assert sum(row["debt"] is None for row in found) < sum(row["debt"] is None for row in gaps), (
+        "debts are filled as well"
+    )
 
 
 def test_a_filled_row_tells_which_row_it_was(tmp_path: Path) -> None:
@@ -125,7 +129,9 @@ def test_rows_that_must_be_unique_are_drawn_again_and_told_of(tmp_path: Path) ->
     assert "drawn again (repeated" in " ".join(step["notes"])
 
 
-def test_more_unique_rows_than_there_can_be_end_short_with_what_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_unique_rows_than_there_can_be_end_short_with_what_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(synthesis, "MOST_TRIES", 20)
     table = '{path: people.jsonl, only: [city, income], constraints: ["unique(city, income)"]}'
     (tmp_path / "people.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS[:1] + ROWS[2:4]))
@@ -246,5 +252,7 @@ def test_the_card_says_what_the_rows_were_drawn_from_and_that_nothing_is_private
 def test_huge_numbers_come_out_whole(tmp_path: Path) -> None:
     huge = [{"n": 2**70 + number * 3, "m": number} for number in range(40)]
     (tmp_path / "people.jsonl").write_text("".join(json.dumps(row) + "\n" for row in huge))
-    found = rows(run(tmp_path, "{rows: 30}", table="{path: people.jsonl, columns: {n: {kind: integer}, m: {kind: integer}}}"))
+    found = rows(
+        run(tmp_path, "{rows: 30}", table="{path: people.jsonl, columns: {n: {kind: integer}, m: {kind: integer}}}")
+    )
     assert all(2**70 <= int(row["n"]) <= 2**70 + 117 for row in found)

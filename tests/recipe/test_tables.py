@@ -9,7 +9,8 @@ from factory.recipe import Recipe, load_recipe
 from factory.recipe.tables import TableSource, fitting
 
 PEOPLE = "age,city,income\n" + "".join(
-    f"{20 + number % 50},{('Riga', 'Oslo', 'Rome')[number % 3]},{('low', 'high')[number % 7 == 0]}\n" for number in range(200)
+    f"{20 + number % 50},{('Riga', 'Oslo', 'Rome')[number % 3]},{('low', 'high')[number % 7 == 0]}\n"
+    for number in range(200)
 )
 STEPS = "steps:\n  - gaussian_copula: {rows: 10}\n  - tvae: {rows: 10}\n"
 
@@ -34,7 +35,9 @@ def options(loaded: Recipe, step: int) -> TableSource:
 
 
 def test_the_table_of_the_recipe_is_that_of_every_step_without_one_of_its_own(tmp_path: Path) -> None:
-    steps = "steps:\n  - gaussian_copula: {rows: 10}\n  - tvae: {rows: 10, table: {path: people.csv, only: [age, city]}}\n"
+    steps = (
+        "steps:\n  - gaussian_copula: {rows: 10}\n  - tvae: {rows: 10, table: {path: people.csv, only: [age, city]}}\n"
+    )
     loaded = load_recipe(recipe(tmp_path, "{path: people.csv, sample: 100}", steps))
     assert options(loaded, 0).sample == 100
     assert options(loaded, 1).sample is None
@@ -106,7 +109,10 @@ def test_a_sample_leaves_the_rest_held_out_and_a_larger_one_holds_the_smaller(tm
     assert set(small.ids) < set(large.ids)
 
 
-@pytest.mark.parametrize(("name", "rows", "last"), [("iris", 150, "species"), ("breast_cancer", 569, "diagnosis"), ("diabetes", 442, "target")])
+@pytest.mark.parametrize(
+    ("name", "rows", "last"),
+    [("iris", 150, "species"), ("breast_cancer", 569, "diagnosis"), ("diabetes", 442, "target")],
+)
 def test_tables_that_scikit_learn_ships_can_be_named(name: str, rows: int, last: str, tmp_path: Path) -> None:
     loaded = TableSource(path=f"sklearn:{name}", target=last).load(tmp_path)
     assert loaded.table.rows == rows

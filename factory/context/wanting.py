@@ -156,7 +156,11 @@ def _where(options: SynthesisOptions, loaded: LoadedTable) -> dict[str, Domain]:
 
 
 def _balance(options: SynthesisOptions, loaded: LoadedTable) -> list[tuple[Mapping[str, Domain], float]]:
-    return list(shares(loaded.schema, {name: dict(parts) for name, parts in options.balance.items()}))
+    wanted: dict[str, dict[object, float]] = {
+        name: {value: share for value, share in parts.items()}  # texts as keys of any kind
+        for name, parts in options.balance.items()
+    }
+    return list(shares(loaded.schema, wanted))
 
 
 def slots(options: SynthesisOptions, loaded: LoadedTable, base: Path, seed: int) -> list[Slot]:

@@ -9,6 +9,7 @@ import fnmatch
 import inspect
 import itertools
 import json
+import os
 import re
 import subprocess
 import sys
@@ -48,7 +49,43 @@ HOOKS = {
     "sift": ["options", "base"],
 }
 each_piece = pytest.mark.parametrize("piece", PIECES, ids=lambda piece: piece.name)
+ASKING = [method for method in METHODS if getattr(method.module(), "ASKS", True)]
+# What makes training short, by the name of the option, in steps that learn a table or compare rows with one.
+QUICK = {"epochs": "2", "train.max_steps": "3", "train.max_seconds": "null", "model": "scratch", "seeds": "1"}
 each_method = pytest.mark.parametrize("method", METHODS, ids=lambda piece: piece.name)
+
+
+each_asking_method = pytest.mark.parametrize("method", ASKING, ids=lambda piece: piece.name)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def adult(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Rows in the form of Adult, which is not shipped, where recipes look for them."""
+    folder = tmp_path_factory.mktemp("adult")
+    for name in ("adult_train.csv", "adult_test.csv"):
+        rows = [
+            f"{20 + number % 60},{('9th', 'HS-grad')[number % 2]},{(5, 9)[number % 2]},{('<=50K', '>50K')[number % 3 == 0]}"
+            for number in range(90)
+        ]
+        (folder / name).write_text("\n".join(["age,education,education-num,income", *rows]) + "\n")
+    before = Path.cwd()
+    os.chdir(folder)
+    yield
+    os.chdir(before)
+
+
+def quick(name: str) -> list[str]:
+    """Settings that make the training steps of a shipped recipe short."""
+    found = []
+    loaded = load_recipe(recipes()[name])
+    for step in loaded.steps:
+        if "table" in step.options.model_fields:
+            held = {
+                **step.options.model_dump(),
+                **{f"train.{key}": 0 for key in step.options.model_dump().get("train", {})},
+            }
+            found += [f"{step.name}.{option}={value}" for option, value in QUICK.items() if option in held]
+    return found
 
 
 def steps_of(name: str) -> list[tuple[str, Step]]:
@@ -120,7 +157,7 @@ def choices(model: type[BaseModel]) -> dict[str, list[object]]:
     return found
 
 
-@each_method
+@each_asking_method
 def test_every_prompt_of_a_method_loads_and_is_used_by_some_options(method: Piece) -> None:
     folder = resource(f"prompts/{method.name}")
     assert folder is not None
@@ -170,13 +207,25 @@ def reply(request: Request) -> str:
 @pytest.mark.parametrize("name", list(recipes()))
 def test_the_same_seed_gives_the_same_bytes_whatever_is_answered_first(name: str, tmp_path: Path) -> None:
     results = [
-        factory.run(recipes()[name], tmp_path / out, engine=Model(reply, most_s=most), limit=ROWS, progress=False)
+        factory.run(
+            recipes()[name],
+            tmp_path / out,
+            overrides=quick(name),
+            engine=Model(reply, most_s=most),
+            limit=ROWS,
+            progress=False,
+        )
         for out, most in (("one", 0.0), ("two", 0.004))
     ]
     assert [result.rows for result in results] == [ROWS, ROWS]
     assert data(tmp_path / "one") == data(tmp_path / "two")
     other = factory.run(
-        recipes()[name], tmp_path / "other", overrides=["seed=43"], engine=Model(reply), limit=ROWS, progress=False
+        recipes()[name],
+        tmp_path / "other",
+        overrides=["seed=43", *quick(name)],
+        engine=Model(reply),
+        limit=ROWS,
+        progress=False,
     )
     assert other.rows == ROWS
     asks = any(step.piece.kind == "method" for step in load_recipe(recipes()[name]).steps)
@@ -211,7 +260,7 @@ def crashing() -> Iterator[Crashing]:
     driver.close()
 
 
-@each_method
+@each_asking_method
 def test_a_kill_costs_nothing_but_what_was_in_flight(method: Piece, tmp_path: Path, crashing: Crashing) -> None:
     out, whole, log = tmp_path / "out", tmp_path / "whole", tmp_path / "asked.log"
     command = {"recipe": str(recipes()[method.name]), "log": str(log), "options": {"limit": 60}, "latency_s": 0.4}

@@ -34,7 +34,7 @@ from factory.evaluation.tables import closeness as near
 from factory.evaluation.tables import detection as detect
 from factory.evaluation.tables.dependencies import dependencies, violations
 from factory.evaluation.tables.efficiency import Learner, Task, only_class, task_of
-from factory.evaluation.tables.encoding import Encoded, Encoder, canonical
+from factory.evaluation.tables.encoding import Encoded, Encoder, canonical, pooled
 from factory.evaluation.tables.membership import membership
 from factory.evaluation.tables.metrics import METRICS
 from factory.evaluation.tables.scores import Floats, Ints, Score, over_seeds, share_of
@@ -179,9 +179,7 @@ class _Comparison:
         self._schema, self._rules, self._jobs, self._say = train.schema, rules, n_jobs, say
         self.notes: list[str] = []
         train = canonical(train)
-        self._encoder = Encoder(train)
         self._task: Task | None = None if target is None else task_of(train, target)
-        self._train = self._set("training rows", train)
         tested = self._real("test rows", test)
         self._real_rows = {"train": train.rows, "test": tested.rows, "holdout": 0}
         if holdout is None:
@@ -196,6 +194,8 @@ class _Comparison:
         for name, table in (("training rows", train), ("hold-out", fresh), ("test rows", other)):
             if table.rows < FEWEST:
                 raise UserError(f"{name}: expected at least {FEWEST} real rows to compare with, found {table.rows}.")
+        self._encoder = Encoder(train, pooled(train, fresh))
+        self._train = self._set("training rows", train)
         self._fresh, self._other = self._set("hold-out", fresh), self._set(REAL, other)
         self._learner = self._tested(self._set("test rows", tested))
         self._shapes, self._known = Shapes(train), dependencies(train)
@@ -303,7 +303,7 @@ class _Comparison:
         found, table = self._checked(rows)
         if table.rows < found.rows:
             self.notes.append(
-                f"{name}: {found.rows - table.rows:,} of {found.rows:,} hold what no training row does; left out."
+                f"{name}: {found.rows - table.rows:,} of {found.rows:,} hold unknown categories or cannot be read; left out."
             )
         return canonical(table)
 
@@ -321,7 +321,7 @@ class _Comparison:
         for name, (found, table) in self._read.items():
             if table.rows < found.rows:
                 self.notes.append(
-                    f"{name}: {found.rows - table.rows:,} of {found.rows:,} rows cannot be read; all but validity rests on the others."
+                    f"{name}: {found.rows - table.rows:,} of {found.rows:,} rows hold unknown categories or cannot be read; all but validity rests on the others."
                 )
             if table.rows < FEWEST:
                 self.notes.append(

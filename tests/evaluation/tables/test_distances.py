@@ -4,6 +4,8 @@ import time
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from factory.evaluation.tables.closeness import closeness, copies, nearest
 from factory.evaluation.tables.encoding import Encoder, pooled
@@ -116,3 +118,29 @@ def test_two_thousand_rows_take_about_a_second():
     began = time.process_time()
     nearest(known, known)
     assert time.process_time() - began < 3
+
+
+CELLS = st.tuples(st.none() | st.integers(0, 99), st.none() | st.integers(0, 1))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(CELLS, min_size=2, max_size=12), st.lists(CELLS, min_size=1, max_size=12))
+def test_nearest_is_what_a_plain_search_finds(known, rows):
+    train, other = (
+        Table(PLAIN, {"x": [x for x, _ in each], "c": [c for _, c in each]}, len(each)) for each in (known, rows)
+    )
+    one, two = encoded(train, other)
+    place = dict(zip(other.cells["x"], two.places[:, 0].astype(float), strict=True))
+    place |= dict(zip(train.cells["x"], one.places[:, 0].astype(float), strict=True))
+
+    def distance(left, right):
+        apart = 1.0 if (left[0] is None) != (right[0] is None) else abs(place[left[0]] - place[right[0]])
+        return apart + (left[1] != right[1])
+
+    found = nearest(two, one)
+    table = [[distance(row, each) for each in known] for row in rows]
+    assert found.first.tolist() == pytest.approx([min(each) for each in table], abs=1e-6)
+    assert found.second.tolist() == pytest.approx([sorted(each)[1] for each in table], abs=1e-6)
+    assert found.back.tolist() == pytest.approx([min(each) for each in zip(*table, strict=True)], abs=1e-6)
+    exact = [any(row == each for each in known) for row in rows]
+    assert copies(two, one).value == np.mean(exact)

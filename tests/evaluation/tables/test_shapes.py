@@ -34,6 +34,8 @@ def test_columns_by_hand():
     columns, _ = alike(real, other)
     # x: the shares up to 3 differ by a quarter; y: a quarter is missing that was 1, which is all below or all above
     assert columns == pytest.approx([0.75, 0.75, 0.5])
+    # half is missing and the rest moved up: with missing below they would make up for each other
+    assert alike(real, table([None, None, 4, 4], [1, 2, 3, 4], [0, 0, 1, 1]))[0][0] == pytest.approx(0.25)
 
 
 def test_pairs_by_hand():

@@ -41,6 +41,7 @@ ORDERED = ("integer", "decimal", "float", "date")
 WRITTEN = ("text", "identifier")
 _TRUTH = {"true": True, "false": False}
 _SHOWN = 5  # categories in a message
+_LONGEST_SHOWN = 80  # characters of a value in a message
 
 
 class CellError(UserError):
@@ -99,7 +100,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         try:
             return self._date(value) if self.kind == "date" else self._number(value)
         except (ValueError, ArithmeticError, TypeError) as error:
-            raise CellError(f"column '{self.name}': {value!r} is no {self.described}.") from error
+            raise CellError(f"column '{self.name}': {quoted(value)} is no {self.described}.") from error
 
     def value(self, cell: Cell) -> Value:
         """The value that a cell stands for, as the dataset holds it."""
@@ -145,8 +146,8 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def described(self) -> str:
         """What a value of the column is, in words."""
         if self.kind == "decimal":
-            return f"number with {self.places} decimal places"
-        return {"float": "number", "integer": "whole number", "date": f"date like {self.form}"}.get(
+            return f"number with {self.places} decimal place{'' if self.places == 1 else 's'}"
+        return {"float": "number that a double holds", "integer": "whole number", "date": f"date like {self.form}"}.get(
             self.kind, str(self.kind)
         )
 
@@ -173,9 +174,9 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             code = self._written_category(value)
         if code is not None:
             return code
-        shown = ", ".join(repr(each) for each in self.categories[:_SHOWN])
+        shown = ", ".join(quoted(each) for each in self.categories[:_SHOWN])
         shown += ", …" if len(self.categories) > _SHOWN else ""
-        raise CellError(f"column '{self.name}': no category {value!r}; expected one of {shown or 'none'}.")
+        raise CellError(f"column '{self.name}': no category {quoted(value)}; expected one of {shown or 'none'}.")
 
     def _written_category(self, value: object) -> int | None:
         """The code of a number or truth value that a file holds as text, or of an equal number of another type."""
@@ -204,6 +205,12 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         elif isinstance(value, date):
             value = write_date(datetime(value.year, value.month, value.day), self.form)
         return code_of_date(text_of(value), self.form)
+
+
+def quoted(value: object) -> str:
+    """A value as a message shows it, cut if it is long."""
+    shown = repr(value)
+    return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}…"
 
 
 def text_of(value: object) -> str:

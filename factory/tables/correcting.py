@@ -13,7 +13,7 @@ import msgspec
 from factory.tables.column import ORDERED, CellError, Column, Kind, Scalar, number_of
 from factory.tables.dates import known_form
 from factory.tables.gathering import InferenceError
-from factory.tables.recognising import PLACES
+from factory.tables.recognising import DIGITS, PLACES
 
 
 class Correction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -82,25 +82,33 @@ def bounded(column: Column, correction: Correction, where: str) -> Column:
     Raises:
         InferenceError: If a bound is no value of the column, or the bounds leave nothing.
     """
-    ends = {"low": column.low, "high": column.high}
-    for end, value in (("low", correction.low), ("high", correction.high)):
-        if value is None:
-            continue
-        if column.kind not in ORDERED:
-            raise InferenceError(
-                f"{where}: '{end}' is for numbers and dates, and this is a column of kind {column.kind}."
-            )
-        try:
-            code = column.cell(value)
-        except CellError as error:
-            raise InferenceError(f"{where}: '{end}' is {value!r}, which is no {column.described}.") from error
-        if not isinstance(code, int):
-            raise InferenceError(f"{where}: '{end}' is {value!r}, which is no {column.described}.")
-        ends[end] = code
+    given = {end: value for end, value in (("low", correction.low), ("high", correction.high)) if value is not None}
+    if not given and column.low > column.high:
+        return column
+    if len(given) == 1 and column.low > column.high and column.kind in ORDERED:
+        raise InferenceError(f"{where} has no values; say both 'low' and 'high', or neither.")
+    ends = {"low": column.low, "high": column.high} | {e: _bound(column, e, value, where) for e, value in given.items()}
     if ends["low"] > ends["high"]:
         low, high = (column.text(ends[end]) for end in ("low", "high"))
         raise InferenceError(f"{where}: allowed from {low} to {high}, which leaves nothing; swap or widen the bounds.")
-    return msgspec.structs.replace(column, **ends)
+    if column.kind == "decimal" and max(-ends["low"], ends["high"]) >= 10**DIGITS:
+        raise InferenceError(
+            f"{where}: with {column.places} places numbers up to its bounds have more than {DIGITS} digits, which a double "
+            f"does not hold; take fewer 'places', nearer bounds, or kind float."
+        )
+    return msgspec.structs.replace(column, low=ends["low"], high=ends["high"])
+
+
+def _bound(column: Column, end: str, value: float | str, where: str) -> int:
+    if column.kind not in ORDERED:
+        raise InferenceError(f"{where}: '{end}' is for numbers and dates, and this is a column of kind {column.kind}.")
+    try:
+        code = column.cell(value)
+    except CellError as error:
+        raise InferenceError(f"{where}: '{end}' is {value!r}, which is no {column.described}.") from error
+    if not isinstance(code, int):
+        raise InferenceError(f"{where}: '{end}' is {value!r}, which is no {column.described}.")
+    return code
 
 
 def with_categories(known: tuple[Scalar, ...], extra: tuple[Scalar, ...]) -> tuple[Scalar, ...]:

@@ -38,7 +38,8 @@ def _held(column: Column, table: Table) -> str:
     if column.kind in ORDERED:
         if column.low > column.high:
             return f"{column.kind}, no values"
-        kind = {"decimal": f"decimal with {column.places} places,", "date": f"date ({column.form})"}
+        places = f"{column.places} place{'' if column.places == 1 else 's'}"
+        kind = {"decimal": f"decimal with {places},", "date": f"date ({column.form})"}
         return f"{kind.get(column.kind, column.kind)} {column.text(column.low)} to {column.text(column.high)}"
     return "identifier, made up anew" if column.kind == "identifier" else "text"
 

@@ -6,7 +6,6 @@ keys `["39", None, None]`. Kinds are decided on the distinct values only, which 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time
@@ -18,7 +17,6 @@ from factory.tables.column import text_of
 from factory.tables.dates import utc
 
 HELD = (str, int, float, bool, Decimal, datetime, date, time)
-CSV = (".csv", ".tsv")
 
 
 class InferenceError(UserError):
@@ -47,13 +45,6 @@ class Values:
     missing: tuple[str, ...]
 
     @cached_property
-    def counts(self) -> Counter[Hashable]:
-        """How many rows hold each; missing ones not counted."""
-        counts = Counter(self.keys)
-        del counts[None]
-        return counts
-
-    @cached_property
     def filled(self) -> int:
         """Number of rows that are not missing."""
         return len(self.keys) - self.keys.count(None)
@@ -74,19 +65,21 @@ class Values:
         )
 
 
-def gather(rows: Sequence[Mapping[str, object]], name: str, missing: Sequence[str], origin: str) -> Values:
+def gather(
+    rows: Sequence[Mapping[str, object]], name: str, missing: Sequence[str], origin: str, *, written: bool
+) -> Values:
     """The values of a column.
 
     Args:
         rows: As `factory.datasets_io.rows` gives them; a row without the column has it missing.
         name: The column.
         missing: Texts that stand for a missing value.
-        origin: File that the rows come from; one of .csv or .tsv holds text only, and an empty cell there is missing.
+        origin: File that the rows come from, as messages name it.
+        written: Whether all cells are text, as in CSV; an empty one is missing then.
 
     Raises:
         InferenceError: If a cell holds a list, an object, or bytes.
     """
-    written = origin.lower().endswith(CSV)
     gone = tuple(dict.fromkeys((*(("",) if written else ()), *missing)))
     cells = [row.get(name) for row in rows]
     types = set(map(type, cells)) - {type(None)}

@@ -26,7 +26,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import msgspec
 
-from factory.tables.column import ORDERED, CellError, Column, Kind, Scalar, number_of, text_of
+from factory.tables.column import ORDERED, CellError, Column, Kind, Scalar, number_of, quoted, text_of
 from factory.tables.correcting import NOTHING, Correction, bounded, category_order, wanted_kind, with_categories
 from factory.tables.describing import describe
 from factory.tables.domain import Cell
@@ -53,6 +53,7 @@ COUNTED_ROWS = 10  # numbers that count up are an identifier in at least so many
 NAMED_ROWS = 20  # different words are identifiers, and short different texts are text, in at least so many rows
 MOST_CATEGORIES = 10_000
 LONG_TEXT = 40  # characters on average
+CSV = (".csv", ".tsv")
 UNCORRECTED: Mapping[str, Correction] = {}
 
 
@@ -76,6 +77,7 @@ def infer(
     *,
     missing: Sequence[str] = (),
     origin: str,
+    written: bool | None = None,
 ) -> Inferred:
     """Tell the columns of a table.
 
@@ -84,7 +86,9 @@ def infer(
             have different keys, a column that a row lacks is missing there.
         corrections: What the recipe says of some columns.
         missing: Texts that stand for a missing value in every column; an empty CSV cell always does.
-        origin: Path of the file as messages name it; its ending (.csv, .tsv) says that numbers are written as text.
+        origin: Path of the file as messages name it.
+        written: Whether all cells are text, and numbers have to be read from it, as in CSV; if left out, the ending of
+            `origin` says so (.csv, .tsv).
 
     Raises:
         InferenceError: If there are no rows, a cell holds what no table can, or a correction does not fit the data.
@@ -95,11 +99,13 @@ def infer(
     for name in corrections:
         if name not in names:
             raise InferenceError(f"{origin}: no column '{name}'{did_you_mean(name, names)}; it has {', '.join(names)}.")
+    written = origin.lower().endswith(CSV) if written is None else written
     columns: list[Column] = []
     cells: dict[str, list[Cell]] = {}
     notes: list[str] = []
     for name in names:
-        column, cells[name] = _column(gather(rows, name, missing, origin), corrections.get(name, NOTHING), notes.append)
+        values = gather(rows, name, missing, origin, written=written)
+        column, cells[name] = _column(values, corrections.get(name, NOTHING), notes.append)
         columns.append(column)
     schema = Schema(tuple(columns))
     return Inferred(schema, Table(schema, cells, len(rows)), tuple(notes))
@@ -266,7 +272,7 @@ def _codes(values: Values, column: Column) -> tuple[dict[Hashable, Cell], Column
             codes[key] = column.cell(value)
         except CellError as error:
             raise InferenceError(
-                f"{values.place(key)}: {value!r} is no {column.described}; correct the cell, or the kind of the column."
+                f"{values.place(key)}: {quoted(value)} is no {column.described}; correct the cell, or the kind of the column."
             ) from error
     if column.kind not in ORDERED:
         return codes, column
@@ -283,6 +289,6 @@ def _inside(values: Values, column: Column, codes: Mapping[Hashable, Cell]) -> N
         if isinstance(code, int) and not column.low <= code <= column.high:
             low, high = column.text(column.low), column.text(column.high)
             raise InferenceError(
-                f"{values.place(key)}: {values.values[key]!r} is outside of {low} to {high}, as the recipe bounds the "
+                f"{values.place(key)}: {quoted(values.values[key])} is outside of {low} to {high}, as the recipe bounds the "
                 f"column; widen the bounds or drop the row."
             )

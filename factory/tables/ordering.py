@@ -97,27 +97,15 @@ def _first(column: Column, bound: Number, strict: bool) -> int:
     if column.kind == "integer":
         return math.floor(bound) + 1 if strict else math.ceil(bound)
     if column.kind == "decimal":
-        code = math.floor(Fraction(bound) * 10**column.places)
+        code: int = math.floor(Fraction(bound) * 10**column.places)
         if not column.low - 1 <= code <= column.high:
             return column.high + 1 if code > column.high else column.low
     else:
         if abs(bound) > sys.float_info.max:
             return INFINITY if bound > 0 else -INFINITY
         code = code_of_float(float(bound))
-    return _adjusted(column, code, bound, strict)
-
-
-def _adjusted(column: Column, code: int, bound: Number, strict: bool) -> int:
-    """From a code whose value is next to the bound, at most two steps to the right one."""
-
-    def reached(at: int) -> bool:
-        value = value_of(column, at)
-        return value > bound or (value == bound and not strict)
-
-    while not reached(code):
-        code += 1
-    while reached(code - 1):
-        code -= 1
+    while (value := value_of(column, code)) < bound or (value == bound and strict):
+        code += 1  # the value of the code was rounded down to the bound or below; at most two steps
     return code
 
 

@@ -60,6 +60,8 @@ class Sum:
         """
         own = domains[column]
         others = [name for name in self.columns if name != column]
+        if any(domains[name].empty for name in others if name not in known):
+            return Domain()
         if any(known[name] is None if name in known else domains[name].null for name in others):
             return own
         rest = self._fixed - sum(self._signs[name] * self._unit(name, known[name]) for name in others if name in known)

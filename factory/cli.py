@@ -403,7 +403,7 @@ def _evaluate_tables(sources: list[str], real: str, out: Path | None, page: Path
     if out is not None:
         write(found.evaluation, out)
     if page is not None:
-        write_page(found, page, f"Evaluation of {', '.join(Path(each).name for each in sources)}")
+        write_page(found, page, f"Synthetic rows beside {Path(real).name}")
     return table_evaluation_text(found.evaluation)
 
 

@@ -77,8 +77,8 @@ def closeness(to_train: Nearest, to_holdout: Nearest, random: np.random.Generato
     """Distances of synthetic rows to as many training and held-out rows.
 
     Returns:
-        `closer`: share nearer to training rows, in [0, 1]; `dcr`, `dcr_holdout`: median distances; `dcr_ratio`: mean
-        distance to training rows by mean distance to held-out rows, 1 is best; `nearest_ratio`: median of nearest by second nearest distance, in [0, 1].
+        `closer`: share nearer to training rows, in [0, 1]; `dcr`, `dcr_holdout`: median distances; `dcr_ratio`: the first
+        by the second, 1 is best, left out where half of the rows are held-out rows; `nearest_ratio`: median of nearest by second nearest distance, in [0, 1].
     """
     ours, theirs = to_train.first, to_holdout.first
     ties = (ours < theirs) + 0.5 * (ours == theirs)
@@ -86,18 +86,21 @@ def closeness(to_train: Nearest, to_holdout: Nearest, random: np.random.Generato
     ratios = ours / np.maximum(to_train.second, _SMALLEST)
 
     def ratio(rows: Ints) -> float:
-        return float(ours[rows].mean() / max(theirs[rows].mean(), _SMALLEST))
+        below = float(np.median(theirs[rows]))
+        return float(np.median(ours[rows])) / below if below else float("nan")
 
     def median(values: Floats) -> Score:
         return of_rows(lambda rows: float(np.median(values[rows])), len(values), random, RESAMPLES)
 
-    return {
+    found = {
         "closer": share(ties),
         "dcr": median(ours),
         "dcr_holdout": median(theirs),
-        "dcr_ratio": of_rows(ratio, len(ours), random, RESAMPLES),
         "nearest_ratio": median(ratios),
     }
+    if np.median(theirs):
+        found["dcr_ratio"] = of_rows(ratio, len(ours), random, RESAMPLES)
+    return found
 
 
 def copies(rows: Encoded, train: Encoded) -> Score:

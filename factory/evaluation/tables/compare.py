@@ -16,7 +16,8 @@ which stand in for synthetic ones in the reference line. Without a hold-out the 
 are tested on all of them either way.
 
 Rows are put in the order of their hashes first: nothing depends on their order in a file. Validity and dependencies are
-counted over all rows of a set; the rest is measured on the rows that can be read, as a note says where some cannot.
+counted over all rows of a set, and of the test rows beside them (a domain that was learnt from few rows is narrow); the rest
+is measured on the rows that can be read, as a note says where some cannot.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from factory.evaluation.tables import closeness as near
 from factory.evaluation.tables import detection as detect
 from factory.evaluation.tables.dependencies import dependencies, violations
 from factory.evaluation.tables.efficiency import Learner, Task, only_class, task_of
-from factory.evaluation.tables.encoding import Encoded, Encoder, canonical
+from factory.evaluation.tables.encoding import Encoded, Encoder, canonical, pooled
 from factory.evaluation.tables.membership import membership
 from factory.evaluation.tables.metrics import METRICS
 from factory.evaluation.tables.scores import Floats, Ints, Score, over_seeds, share_of
@@ -49,6 +50,7 @@ REAL: Final = "real, same n"
 REAL_ALL: Final = "real, all"
 SHUFFLED: Final = "shuffled columns"
 REFERENCES: Final = (REAL, REAL_ALL, SHUFFLED)
+VALIDITY: Final = ("valid", "complete", "readable", "in_domain", "in_relation")
 FEWEST: Final = 20
 SMALL: Final = 500
 Say = Callable[[str], None]
@@ -179,10 +181,8 @@ class _Comparison:
         self._schema, self._rules, self._jobs, self._say = train.schema, rules, n_jobs, say
         self.notes: list[str] = []
         train = canonical(train)
-        self._encoder = Encoder(train)
         self._task: Task | None = None if target is None else task_of(train, target)
-        self._train = self._set("training rows", train)
-        tested = self._real("test rows", test)
+        self._tested_validity, tested = self._real("test rows", test)
         self._real_rows = {"train": train.rows, "test": tested.rows, "holdout": 0}
         if holdout is None:
             half = tested.rows // 2
@@ -191,11 +191,13 @@ class _Comparison:
                 f"no hold-out is named: the {tested.rows:,} test rows are halved for comparisons of rows."
             )
         else:
-            fresh, other = self._real("hold-out", holdout), tested
+            fresh, other = self._real("hold-out", holdout)[1], tested
             self._real_rows["holdout"] = fresh.rows
         for name, table in (("training rows", train), ("hold-out", fresh), ("test rows", other)):
             if table.rows < FEWEST:
                 raise UserError(f"{name}: expected at least {FEWEST} real rows to compare with, found {table.rows}.")
+        self._encoder = Encoder(train, pooled(train, fresh))
+        self._train = self._set("training rows", train)
         self._fresh, self._other = self._set("hold-out", fresh), self._set(REAL, other)
         self._learner = self._tested(self._set("test rows", tested))
         self._shapes, self._known = Shapes(train), dependencies(train)
@@ -267,13 +269,7 @@ class _Comparison:
     def _line(self, name: str, scores: Sequence[dict[str, Score]]) -> Line:
         validity, table = self._read[name]
         told, each = violations(table, self._known)
-        figures = {
-            key: over_seeds(
-                [share_of(round(getattr(validity, key) * validity.rows), validity.rows)], least=0.0, most=1.0
-            )
-            for key in ("valid", "complete", "readable", "in_domain", "in_relation")
-            if validity.rows
-        }
+        figures = _valid(validity)
         figures |= _figures([{"violations": told}] if self._known and table.rows else []) | _figures(scores)
         used = min(self._size, table.rows) if name in self._sets else 0
         return Line(name, validity.rows, used, figures, validity, each)
@@ -285,6 +281,7 @@ class _Comparison:
         rows = self._other if name == REAL else self._shuffled(derive_seed("evaluate a table", 0))
         told, each = violations(rows.table, self._known)
         figures |= _figures([{"violations": told}] if self._known else [])
+        figures |= _valid(self._tested_validity) if name == REAL else {}
         return Line(name, rows.table.rows, self._size, figures, None, each)
 
     # --- rows -------------------------------------------------------------------------------------------
@@ -298,14 +295,14 @@ class _Comparison:
             rows = [rows.schema.row(rows.row(number)) for number in range(rows.rows)]
         return checked(self._schema, self._rules, rows)
 
-    def _real(self, name: str, rows: Rows) -> Table:
-        """Real rows that can be read, in the order of their hashes."""
+    def _real(self, name: str, rows: Rows) -> tuple[Validity, Table]:
+        """What is wrong with real rows, and those that can be read in the order of their hashes."""
         found, table = self._checked(rows)
         if table.rows < found.rows:
             self.notes.append(
-                f"{name}: {found.rows - table.rows:,} of {found.rows:,} hold what no training row does; left out."
+                f"{name}: {found.rows - table.rows:,} of {found.rows:,} hold unknown categories or cannot be read; left out."
             )
-        return canonical(table)
+        return found, canonical(table)
 
     def _tested(self, test: _Set) -> Learner | None:
         return None if self._task is None else Learner(self._task, self._encoder, test.encoded, test.labels, self._jobs)
@@ -321,7 +318,7 @@ class _Comparison:
         for name, (found, table) in self._read.items():
             if table.rows < found.rows:
                 self.notes.append(
-                    f"{name}: {found.rows - table.rows:,} of {found.rows:,} rows cannot be read; all but validity rests on the others."
+                    f"{name}: {found.rows - table.rows:,} of {found.rows:,} rows hold unknown categories or cannot be read; all but validity rests on the others."
                 )
             if table.rows < FEWEST:
                 self.notes.append(
@@ -359,6 +356,14 @@ class _Draw:
 def _drawn(rows: int, size: int, seed: int) -> Ints:
     """Some rows in random order; all of them where there are no more."""
     return np.random.default_rng(derive_seed("rows", seed, rows)).permutation(rows)[:size]
+
+
+def _valid(found: Validity) -> dict[str, Figure]:
+    """Shares of rows without faults; they have no seeds."""
+    if not found.rows:
+        return {}
+    shares = {key: share_of(round(getattr(found, key) * found.rows), found.rows) for key in VALIDITY}
+    return _figures([shares])
 
 
 def _figures(scores: Sequence[dict[str, Score]]) -> dict[str, Figure]:

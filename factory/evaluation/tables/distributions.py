@@ -27,6 +27,7 @@ from factory.tables.schema import Table
 REAL: Final = "real"
 BARS: Final = 12
 FEWEST: Final = 20
+_WHOLE: Final = 1e9  # whole numbers up to here are written out
 _OTHERS: Final = "all others"
 _MISSING: Final = "missing"
 
@@ -148,4 +149,6 @@ def _counted(values: Floats, edges: Floats) -> Floats:
 def _text(column: Column, value: float) -> str:
     if column.kind in WRITTEN:
         return f"{value:.0f} characters"
-    return column.text(round(value)) if column.kind == "date" else f"{value:,.6g}"
+    if column.kind == "date":
+        return column.text(round(value))
+    return f"{value:,.0f}" if value == round(value) and abs(value) < _WHOLE else f"{value:,.6g}"

@@ -7,9 +7,12 @@ Four views of the same rows, all of them scaled by the real training rows, so th
 
     linear   for linear models: categories one-hot (the 50 most frequent, the others share a feature), ordered values as
              their place among the training values and as a standardised number, cut at five deviations
-    trees    for forests and boosting: categories as their numbers, ordered values centred and scaled, missing as NaN
-    places   for distances: ordered values as their place among the training values, in [0, 1]; missing is 3
+    trees    for forests and boosting: categories as their numbers, ordered values centred and scaled, missing far below all others
+    places   for distances: ordered values as their place among other values, in [0, 1]; missing is 3
     codes    for distances and dependencies: categories and texts as numbers, equal for equal values; missing is -1
+
+Places for distances are taken among as many training as held-out rows: among training rows alone these would be spread more
+evenly than any others, and membership attacks came out below a half (0.47 on 300 rows) where there is nothing to find.
 
 Numbers are those that the cells stand for, never the codes of floats (which are bits) and never as 32-bit numbers before
 they are scaled; what does not fit a double is cut at its ends. Free text is measured by its length in `linear` and
@@ -73,11 +76,13 @@ class Encoder:
         trees_of: Column that each feature of `trees` is of.
     """
 
-    def __init__(self, train: Table) -> None:
-        """Learn the scales."""
+    def __init__(self, train: Table, placed: Table | None = None) -> None:
+        """Learn the scales; places for distances from rows of their own, if they are given."""
         columns = [column for column in train.schema.columns if column.kind != "identifier"]
         self._ordered = [_Ordered(column, train.cells[column.name]) for column in columns if not _listed(column)]
         self._listed = [_Listed(column, train.cells[column.name]) for column in columns if _listed(column)]
+        by = train if placed is None else placed
+        self._placed = [_Ordered(each.column, by.cells[each.name]) for each in self._ordered]
         self._all: list[_Ordered | _Listed] = [*self._ordered, *self._listed]
         empty = train.take([])
         self.linear_of = _owners(self._linear(empty))
@@ -88,7 +93,7 @@ class Encoder:
         return Encoded(
             _joined(self._linear(table), table.rows),
             _joined(self._trees(table), table.rows),
-            _joined([(each.name, each.place(table.cells[each.name])) for each in self._ordered], table.rows),
+            _joined([(each.name, each.place(table.cells[each.name])) for each in self._placed], table.rows),
             self._codes(table),
             row_keys(table),
         )
@@ -141,7 +146,7 @@ class _Ordered:
 
     def __init__(self, column: Column, cells: Sequence[Cell]) -> None:
         self.name = column.name
-        self._column = column
+        self.column = column
         found = numbers(column, cells)
         found = np.sort(found[~np.isnan(found)])
         self._values, first, counts = np.unique(found, return_index=True, return_counts=True)
@@ -157,16 +162,17 @@ class _Ordered:
         return np.clip((values / 2 - self._centre / 2) / self._spread, -_FARTHEST, _FARTHEST)
 
     def place(self, cells: Sequence[Cell]) -> Floats:
-        values = numbers(self._column, cells)
+        values = numbers(self.column, cells)
         if not len(self._values):
             return np.where(np.isnan(values), MISSING_PLACE, 0.5)
         return np.where(np.isnan(values), MISSING_PLACE, np.interp(values, self._values, self._places))
 
     def trees(self, cells: Sequence[Cell]) -> Floats:
-        return self._scaled(numbers(self._column, cells))
+        # Not NaN: gradient boosting fails on a column of which no training row has a value.
+        return np.nan_to_num(self._scaled(numbers(self.column, cells)), nan=-2 * _FARTHEST)
 
     def linear(self, cells: Sequence[Cell]) -> Floats:
-        values = numbers(self._column, cells)
+        values = numbers(self.column, cells)
         missing = np.isnan(values)
         standard = (self._scaled(values) - self._mean) / self._deviation
         parts = [np.clip(standard, -_DEVIATIONS, _DEVIATIONS), self.place(cells) - 0.5]
@@ -220,3 +226,10 @@ def _joined(parts: Sequence[tuple[str, Floats]], rows: int) -> Singles:
     if not parts:
         return np.zeros((rows, 0), np.float32)
     return np.column_stack([part for _, part in parts]).astype(np.float32)
+
+
+def pooled(one: Table, other: Table) -> Table:
+    """As many rows of both, the first ones of each."""
+    size = min(one.rows, other.rows)
+    cells = {name: [*column[:size], *other.cells[name][:size]] for name, column in one.cells.items()}
+    return Table(one.schema, cells, 2 * size)

@@ -143,7 +143,10 @@ _ALL: Final = (
         "dcr_holdout", "distance to closest held-out row", "context", "Median; read the distance above beside it."
     ),
     _distance(
-        "dcr_ratio", "ratio of these distances", "1", "Mean to training by mean to held-out rows: below 1 is crowding."
+        "dcr_ratio",
+        "ratio of these distances",
+        "1",
+        "Training by held-out: well below 1 is crowding around training rows.",
     ),
     Metric(
         "nearest_ratio",

@@ -21,13 +21,12 @@ from factory.evaluation.tables.distributions import REAL, Histogram
 from factory.evaluation.tables.style import COLOURS, MARKERS
 
 WIDTH: Final = 360
-NAMES: Final = 118
+NAMES: Final = 122
 VALUES: Final = 42
 ROW: Final = 17
 GROUPED: Final = 14
-SHORT: Final = 19
+SHORT: Final = 17
 DARKEST: Final = 0.3
-_LETTER: Final = 6.1
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -208,17 +207,17 @@ def scale() -> str:
     for at in range(steps + 1):
         value = DARKEST * at / steps
         drawn.append(
-            f'<rect class="cell" x="{at * 30}" y="0" width="29" height="12" fill-opacity="{0.04 + 0.96 * at / steps:.2f}"/>'
-            f'<text class="dim" x="{at * 30 + 14}" y="25" text-anchor="middle">{value:.2f}{"+" if at == steps else ""}</text>'
+            f'<rect class="cell" x="{at * 36}" y="0" width="35" height="12" fill-opacity="{0.04 + 0.96 * at / steps:.2f}"/>'
+            f'<text class="dim" x="{at * 36 + 17}" y="25" text-anchor="middle">{value:.2f}{"+" if at == steps else ""}</text>'
         )
-    return f'<svg viewBox="0 0 212 30" style="max-width:212px" role="img">{"".join(drawn)}</svg>'
+    return f'<svg viewBox="0 0 254 30" style="max-width:254px" role="img">{"".join(drawn)}</svg>'
 
 
 def short(text: str) -> str:
     """A name, cut to what fits on the left, escaped; the whole is in the tooltip.
 
     >>> short("a <very> long name of a column")
-    'a &lt;very&gt; long nam…'
+    'a &lt;very&gt; long n…'
     """
     line = " ".join(text.split())
     return escape(line if len(line) <= SHORT else f"{line[: SHORT - 1]}…")

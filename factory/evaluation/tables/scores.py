@@ -108,13 +108,13 @@ def of_rows(statistic: Callable[[Ints], float], rows: int, random: np.random.Gen
     """Any figure of rows, with the error of a bootstrap.
 
     Args:
-        statistic: From the rows that are taken, repeats included, to the figure.
+        statistic: From the rows that are taken, repeats included, to the figure; NaN of a resample is no figure.
         rows: How many there are.
         random: Draws the rows.
         resamples: How often.
     """
     found = [statistic(random.integers(rows, size=rows)) for _ in range(resamples if rows > 1 else 0)]
-    return Score(statistic(np.arange(rows)), float(np.std(found, ddof=1)) if len(found) > 1 else 0.0)
+    return Score(statistic(np.arange(rows)), float(np.nanstd(found, ddof=1)) if len(found) > 1 else 0.0)
 
 
 def of_confusion(

@@ -53,7 +53,7 @@ svg .ref .mark {{ fill: var(--ground); }}
 table {{ border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }}
 th, td {{ text-align: right; padding: 5px 10px; border-bottom: 1px solid var(--line); vertical-align: top;
   white-space: nowrap; }}
-thead th {{ vertical-align: bottom; white-space: normal; overflow-wrap: anywhere; min-width: 92px; }}
+thead th {{ vertical-align: bottom; white-space: normal; overflow-wrap: break-word; min-width: 104px; max-width: 150px; }}
 th:first-child, td:first-child {{ text-align: left; white-space: normal; min-width: 170px; max-width: 330px; }}
 td small {{ color: var(--soft); display: block; }}
 th small {{ color: var(--soft); display: block; font-weight: 400; }}

@@ -130,7 +130,7 @@ class Options(SynthesisOptions):
         train: How it is fine-tuned.
         backend: Draw with a loop over transformers, or through vLLM; `auto` takes vLLM where there is a GPU and vLLM.
         temperature: Divides the logits of what is allowed; below 1 the likely becomes likelier.
-        longest_text: Most tokens of a free text.
+        text_tokens: Most tokens of a free text.
     """
 
     model: Annotated[str, Field(min_length=1)] = "embedded"
@@ -139,7 +139,7 @@ class Options(SynthesisOptions):
     train: Training = Training()
     backend: Literal["auto", "transformers", "vllm"] = "auto"
     temperature: Annotated[float, Field(gt=0.0, le=5.0)] = 1.0
-    longest_text: Count = 128
+    text_tokens: Count = 128
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Options:
@@ -227,7 +227,7 @@ class _Great:
     def _great(self) -> Great:
         options = self._options
         drawing = Drawing(
-            backend=_backend(options.backend), temperature=options.temperature, max_text_tokens=options.longest_text
+            backend=_backend(options.backend), temperature=options.temperature, max_text_tokens=options.text_tokens
         )
         return Great(_settings(options, _folder(options, self._base)), drawing)
 
@@ -246,6 +246,6 @@ async def run(records: AsyncIterator[Record], ctx: Context, options: Options) ->
     identity = SCRATCH if options.model == SCRATCH else model_identity(_engine(options), ctx.base)
     learns = {"method": "great", "version": VERSION, **msgspec.to_builtins(_settings(options, identity))}
     learns.pop("checkpoint_s")
-    draws = {"temperature": options.temperature, "longest_text": options.longest_text}
+    draws = {"temperature": options.temperature, "text_tokens": options.text_tokens}
     async for outcome in synthesize(records, ctx, options, Maker(_Great(options, ctx.base), learns, draws)):
         yield outcome

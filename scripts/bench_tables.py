@@ -252,6 +252,7 @@ def bench_vllm(bench: Bench) -> None:
     of_peer(bench, model, 1.0, 20, 99, 2)
     print(f"through vLLM, weights trained in our tokens, temperature 1.0, {bench.given.rows} rows asked:")
     pairs(bench, model, 1.0, 160, ours, bench.given.rows)
+    ours.close()
 
 
 def bench_training(bench: Bench) -> None:

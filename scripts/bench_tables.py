@@ -311,17 +311,28 @@ def bench_quality(bench: Bench) -> None:
             f"{name}: fit {learnt - began:.1f} s, {len(sets[name]) / (ended - learnt):,.0f} rows/s ({load()})",
             flush=True,
         )
-    model = bench.model("our", STEPS)
-    asked = {"rows": TRAIN_ROWS // 2, "temperature": 1.0, "max_length": 160, "seed": 1, "k": 100}
-    sets["llama_be_great"] = bench.peer.ask("sample", model=str(model), table=str(bench.csv), **asked)["rows"]
-    drawn = bench.sampler(model, 1.0).sample([Want()] * TRAIN_ROWS, 1, silent)
-    sets["llama_ours"] = [bench.schema.row(row) for row in drawn if row is not None]
     import numpy as np
 
     with bench.given.test.open() as lines:
         test = list(csv.DictReader(lines))
     taken = np.random.default_rng(0).permutation(len(test))[:TEST_ROWS].tolist()
-    report(sets, bench.table, [test[place] for place in taken], bench.other, bench.given.target)
+    reals = (bench.table, [test[place] for place in taken], bench.other, bench.given.target)
+    report(sets, *reals)
+    print(f"the small Llama, {TRAIN_ROWS // 2:,} rows of each sampler, named by sampler and tokens of the weights:")
+    report(llama_rows(bench, TRAIN_ROWS // 2), *reals)
+
+
+def llama_rows(bench: Bench, rows: int) -> dict[str, Any]:
+    """Rows of the shared weights at temperature 1: what be_great keeps on its own, and ours on both."""
+    from factory.tables.synthesizer import Want
+
+    home = bench.model("be_great", STEPS)
+    asked = {"rows": rows, "temperature": 1.0, "max_length": 160, "seed": 1, "k": 100}
+    sets = {"be_great, be_great": bench.peer.ask("sample", model=str(home), table=str(bench.csv), **asked)["rows"]}
+    for tokens in ("be_great", "our"):
+        drawn = bench.sampler(bench.model(tokens, STEPS), 1.0).sample([Want()] * rows, 1, silent)
+        sets[f"ours, {tokens}"] = [bench.schema.row(row) for row in drawn if row is not None]
+    return sets
 
 
 PARTS: dict[str, Callable[[Bench], None]] = {

@@ -265,7 +265,10 @@ def bench_training(bench: Bench) -> None:
     def peer(model: Path) -> Callable[[int], list[float]]:
         def run(seed: int) -> list[float]:
             asked = {"model": str(model), "table": str(bench.csv), "rows": rows, "steps": steps, "seed": seed}
-            return bench.peer.ask("fit", folder=str(bench.work / "trainer"), **asked)["seconds"]
+            found = bench.peer.ask("fit", folder=str(bench.work / "trainer"), **asked)
+            if (found["dtype"] == "torch.bfloat16") != (model == half):
+                sys.exit(f"training: be_great trains in {found['dtype']}, other than the checkpoint has it")
+            return found["seconds"]
 
         return run
 

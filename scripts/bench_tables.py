@@ -252,6 +252,7 @@ def bench_vllm(bench: Bench) -> None:
     of_peer(bench, model, 1.0, 20, 99, 2)
     print(f"through vLLM, weights trained in our tokens, temperature 1.0, {bench.given.rows} rows asked:")
     pairs(bench, model, 1.0, 160, ours, bench.given.rows)
+    ours.close()
 
 
 def bench_training(bench: Bench) -> None:
@@ -264,7 +265,10 @@ def bench_training(bench: Bench) -> None:
     def peer(model: Path) -> Callable[[int], list[float]]:
         def run(seed: int) -> list[float]:
             asked = {"model": str(model), "table": str(bench.csv), "rows": rows, "steps": steps, "seed": seed}
-            return bench.peer.ask("fit", folder=str(bench.work / "trainer"), **asked)["seconds"]
+            found = bench.peer.ask("fit", folder=str(bench.work / "trainer"), **asked)
+            if (found["dtype"] == "torch.bfloat16") != (model == half):
+                sys.exit(f"training: be_great trains in {found['dtype']}, other than the checkpoint has it")
+            return found["seconds"]
 
         return run
 
@@ -310,17 +314,28 @@ def bench_quality(bench: Bench) -> None:
             f"{name}: fit {learnt - began:.1f} s, {len(sets[name]) / (ended - learnt):,.0f} rows/s ({load()})",
             flush=True,
         )
-    model = bench.model("our", STEPS)
-    asked = {"rows": TRAIN_ROWS // 2, "temperature": 1.0, "max_length": 160, "seed": 1, "k": 100}
-    sets["llama_be_great"] = bench.peer.ask("sample", model=str(model), table=str(bench.csv), **asked)["rows"]
-    drawn = bench.sampler(model, 1.0).sample([Want()] * TRAIN_ROWS, 1, silent)
-    sets["llama_ours"] = [bench.schema.row(row) for row in drawn if row is not None]
     import numpy as np
 
     with bench.given.test.open() as lines:
         test = list(csv.DictReader(lines))
     taken = np.random.default_rng(0).permutation(len(test))[:TEST_ROWS].tolist()
-    report(sets, bench.table, [test[place] for place in taken], bench.other, bench.given.target)
+    reals = (bench.table, [test[place] for place in taken], bench.other, bench.given.target)
+    report(sets, *reals)
+    print(f"the small Llama, {TRAIN_ROWS // 2:,} rows of each sampler, named by sampler and tokens of the weights:")
+    report(llama_rows(bench, TRAIN_ROWS // 2), *reals)
+
+
+def llama_rows(bench: Bench, rows: int) -> dict[str, Any]:
+    """Rows of the shared weights at temperature 1: what be_great keeps on its own, and ours on both."""
+    from factory.tables.synthesizer import Want
+
+    home = bench.model("be_great", STEPS)
+    asked = {"rows": rows, "temperature": 1.0, "max_length": 160, "seed": 1, "k": 100}
+    sets = {"be_great, be_great": bench.peer.ask("sample", model=str(home), table=str(bench.csv), **asked)["rows"]}
+    for tokens in ("be_great", "our"):
+        drawn = bench.sampler(bench.model(tokens, STEPS), 1.0).sample([Want()] * rows, 1, silent)
+        sets[f"ours, {tokens}"] = [bench.schema.row(row) for row in drawn if row is not None]
+    return sets
 
 
 PARTS: dict[str, Callable[[Bench], None]] = {

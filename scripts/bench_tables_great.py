@@ -25,9 +25,7 @@ def sampler_of(model: Path, table: Any, rules: Any, temperature: float, backend:
     if backend == "vllm":
         from factory.tables.great.vllm_sampling import VllmSampler
 
-        from factory.tables.great.codec import RowCodec
-
-        return VllmSampler(model, RowCodec(tokenizer, table.schema), rules, temperature=temperature)
+        return VllmSampler(model, tokenizer, table.schema, rules, temperature=temperature)
     from factory.tables.great.sampling import TransformersSampler
 
     weights = AutoModelForCausalLM.from_pretrained(model).eval()

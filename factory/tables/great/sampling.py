@@ -28,8 +28,9 @@ from factory.tables.rules import Rules
 from factory.tables.schema import Cells, Schema
 from factory.tables.synthesizer import Say, Want
 
-_PASS_COST = {"cpu": 64}  # what a pass costs beside its tokens, in tokens
-_PASS_COST_ELSEWHERE = 2048
+_PASS_COST = {"cpu": 64}  # what a pass costs beside its tokens, in tokens: measured for a Llama of 1.1 M weights
+_PASS_COST_ELSEWHERE = 2048  # on a GPU small passes take all the same time
+_ROW_COST = 0.75  # what a pass costs for each row beside its tokens (attention reads all that is before them)
 _KEPT = 0.75  # rows that are over leave the passes once no more than this share is left
 _NARROWED_FROM = 4096  # tokens of a vocabulary whose logits are worth computing only in part
 
@@ -85,16 +86,16 @@ class TransformersSampler:
     def sample(self, wants: Sequence[Want], seed: int, say: Say) -> list[Cells | None]:
         """One row for each want; None where cells drawn first left nothing for a later one."""
         rows: list[Cells | None] = [None] * len(wants)
-        keys, progress = row_keys(seed, len(wants)), Progress(len(wants), say)
+        keys, progress = row_keys(seed, len(wants)), Progress(len(wants), len(self.codec.schema.learned), say)
         with narrowed(self._model) as head:
             for first in range(0, len(wants), self._batch_rows):
                 drafts = self._drafting.begin(wants[first : first + self._batch_rows], seed, first)
-                for draft in self._drawn(drafts, keys, head):
+                for draft in self._drawn(drafts, keys, head, progress):
                     rows[draft.index] = self._drafting.kept(draft)
-                    progress.add()
+                    progress.over()
         return rows
 
-    def _drawn(self, drafts: list[Draft], keys: Words, head: Head | None) -> Iterator[Draft]:
+    def _drawn(self, drafts: list[Draft], keys: Words, head: Head | None, progress: Progress) -> Iterator[Draft]:
         """The drafts, each when nothing more is to be drawn for it."""
         yield from (draft for draft in drafts if draft.over)
         beside: list[Draft] = [draft for draft in drafts if not draft.over]
@@ -103,6 +104,7 @@ class TransformersSampler:
         passes = Passes(self._model, len(beside))
         while beside:
             yield from self._step(passes, beside, keys, head)
+            progress.tell(beside)
             left = [at for at, draft in enumerate(beside) if not draft.over]
             if len(left) <= _KEPT * len(beside):
                 beside = [beside[at] for at in left]
@@ -156,7 +158,7 @@ class TransformersSampler:
         Wider passes are fewer, but rows that have less pending waste what they are padded with.
         """
         lengths = np.array(pending)
-        beside = _PASS_COST.get(self._model.device.type, _PASS_COST_ELSEWHERE)
+        beside = _PASS_COST.get(self._model.device.type, _PASS_COST_ELSEWHERE) + _ROW_COST * len(lengths)
         widths = np.unique(lengths)
         gains = [np.minimum(lengths, width).sum() / (beside + len(lengths) * width) for width in widths]
         return int(widths[int(np.argmax(gains))])

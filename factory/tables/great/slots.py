@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,7 @@ class Slots:
     """Keys and values of one layer; stands in for a cache layer of transformers.
 
     Attributes:
-        keys: [rows, slots, heads, size]; None before the first pass.
+        keys: [rows, heads, slots, size]; None before the first pass.
         values: Likewise.
     """
 
@@ -48,12 +48,13 @@ class Slots:
         """Put in the keys and values of a pass, [rows, heads, width, size]; give those of all slots in use."""
         if self.keys is None:
             self.keys, self.values = self._empty(key_states), self._empty(value_states)
-        if self.keys.shape[1] < self._places.slots:
+        if self.keys.shape[2] < self._places.slots:
             self.keys, self.values = self._grown(self.keys), self._grown(self.values)
         used = self._places.used
+        targets = self._places.targets(key_states.shape[1])
         for slots, states in ((self.keys, key_states), (self.values, value_states)):
-            slots.view(-1, *slots.shape[2:]).index_copy_(0, self._places.targets, states.transpose(1, 2).flatten(0, 1))
-        return self.keys[:, :used].transpose(1, 2), self.values[:, :used].transpose(1, 2)
+            slots.view(-1, slots.shape[3]).index_copy_(0, targets, states.reshape(-1, slots.shape[3]))
+        return self.keys[:, :, :used], self.values[:, :, :used]
 
     def keep(self, rows: Any) -> None:
         """Keep only these rows."""
@@ -76,11 +77,12 @@ class Slots:
 
     def _empty(self, states: Any) -> Any:
         rows, heads, _, size = states.shape
-        return states.new_zeros(rows, self._places.slots, heads, size)
+        return states.new_zeros(rows, heads, self._places.slots, size)
 
     def _grown(self, slots: Any) -> Any:
-        grown = slots.new_zeros(slots.shape[0], self._places.slots, *slots.shape[2:])
-        grown[:, : slots.shape[1]] = slots
+        rows, heads, count, size = slots.shape
+        grown = slots.new_zeros(rows, heads, self._places.slots, size)
+        grown[:, :, :count] = slots
         return grown
 
 
@@ -91,13 +93,31 @@ class Places:
         slots: Slots of each row; the last one is never read.
         seen: Most slots that a row used before the pass.
         used: Most slots that a row uses with it.
-        targets: Slot of each token, counted over all rows, [rows * width].
     """
 
-    slots = _FIRST_SLOTS
-    seen = 0
-    used = 0
-    targets: Any = None
+    def __init__(self) -> None:
+        """Begin with empty rows."""
+        self.slots = _FIRST_SLOTS
+        self.seen = self.used = 0
+        self._positions: Any = None
+        self._targets: dict[int, Any] = {}
+
+    def put(self, positions: Any, seen: int, used: int) -> None:
+        """Take over the positions of a pass, [rows, width], negative where there is no token."""
+        self.seen, self.used = seen, used
+        while self.slots <= used:
+            self.slots *= 2
+        self._positions = positions.where(positions >= 0, self.slots - 1)
+        self._targets = {}
+
+    def targets(self, heads: int) -> Any:
+        """Slot of each token for each head, counted over all rows, [rows * heads * width]."""
+        import torch
+
+        if heads not in self._targets:
+            stretches = torch.arange(len(self._positions) * heads, device=self._positions.device) * self.slots
+            self._targets[heads] = (stretches.view(-1, heads, 1) + self._positions[:, None]).flatten()
+        return self._targets[heads]
 
 
 class Passes:
@@ -121,7 +141,7 @@ class Passes:
         self._places = Places()
         layers = model.config.get_text_config().num_hidden_layers
         self._layers = [Slots(self._places) for _ in range(layers)]
-        self._cache: Any = DynamicCache()
+        self._cache = cast(Any, DynamicCache())
         self._cache.layers = self._layers
         self._cache.get_seq_length = self._layers[0].get_seq_length  # its own ask for the library's class of layers
         self._cache.get_mask_sizes = self._layers[0].get_mask_sizes
@@ -145,8 +165,10 @@ class Passes:
         for row, chunk in enumerate(chunks):
             if chunk:
                 tokens[row, -len(chunk) :] = chunk
-        places = self._placed(counts, width)
+        steps = np.arange(width) - (width - counts)[:, None]
+        places = np.where(steps >= 0, self.lengths[:, None] + steps, -1)
         positions = torch.from_numpy(places).to(self._device)
+        self._places.put(positions, int(self.lengths.max()), int((self.lengths + counts).max()))
         outputs = self._model(
             input_ids=torch.from_numpy(tokens).to(self._device),
             position_ids=positions.clamp(min=0),
@@ -166,21 +188,6 @@ class Passes:
         for layer in self._layers:
             layer.keep(index)
         self.lengths = self.lengths[list(rows)]
-
-    def _placed(self, counts: npt.NDArray[np.int64], width: int) -> npt.NDArray[np.int64]:
-        """Position of each token of a pass, [rows, width]; negative where there is none."""
-        import torch
-
-        steps = np.arange(width) - (width - counts)[:, None]
-        positions: npt.NDArray[np.int64] = np.where(steps >= 0, self.lengths[:, None] + steps, -1)
-        self._places.seen, self._places.used = int(self.lengths.max()), int((self.lengths + counts).max())
-        while self._places.slots <= self._places.used:
-            self._places.slots *= 2
-        unread = self._places.slots - 1
-        base = np.arange(len(counts))[:, None] * self._places.slots
-        targets = (base + np.where(steps >= 0, positions, unread)).reshape(-1)
-        self._places.targets = torch.from_numpy(targets).to(self._device)
-        return positions
 
     def _mask(self, positions: Any) -> Any:
         """What is added to attention scores, [rows, 1, width, slots in use]: no token sees what comes after it."""

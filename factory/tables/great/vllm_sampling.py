@@ -121,7 +121,7 @@ class VllmSampler:
         drafts = self._drafting.begin(wants, seed)
         self._rows.update({draft.index: Row(draft) for draft in drafts})
         try:
-            self._draw(Progress(len(wants), say))
+            self._draw(Progress(len(wants), len(self._drafting.codec.schema.learned), say))
         finally:  # also where drawing is broken off
             self._engine.abort_request(list(self._requests))
             self._requests.clear()
@@ -139,11 +139,12 @@ class VllmSampler:
         while waiting or self._requests:
             for number in waiting:
                 if self._rows[number].draft.over:
-                    progress.add()
+                    progress.over()
                 else:
                     self._ask(number)
             if self._requests:
                 self._engine.step()
+            progress.tell(self._rows[number].draft for number in self._requests.values())
             ended = [name for name, number in self._requests.items() if self._rows[number].done]
             self._engine.abort_request(ended)
             waiting = [self._requests.pop(name) for name in ended]

@@ -14,6 +14,7 @@ the row goes on as a new one, of which vLLM has the beginning in its prefix cach
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ class VllmSampler:
         Raises:
             EngineError: If vLLM or the model does not load.
             CodecError, TokenizerError: If the tokenizer cannot write the table.
-            UserError: If the temperature is not above 0.
+            UserError: If the temperature is not above 0, or the model's context is too short for the table.
         """
         if not temperature > 0:
             raise UserError(f"temperature is {temperature}; expected a number above 0.")
@@ -101,7 +102,8 @@ class VllmSampler:
         self._rows: dict[int, Row] = {}
         self._requests: dict[str, int] = {}  # rows by the names of running requests
         self._asked = 0
-        self._longest = codec.longest(max_text_tokens=max_text_tokens) + 1
+        self._longest = codec.longest(max_text_tokens=max_text_tokens)
+        _require_context(model, self._longest)
         chosen = {
             "logits_processors": [_processor(self._rows, temperature)],
             "async_scheduling": False,  # a draw needs the tokens of the step before
@@ -168,6 +170,16 @@ class VllmSampler:
         name, tokens = str(self._asked), list(row.draft.pending)
         self._requests[name] = number
         self._engine.add_request(name, {"type": "token", "prompt_token_ids": tokens}, parameters)
+
+
+def _require_context(model: Path, longest: int) -> None:
+    config = json.loads((model / "config.json").read_text())
+    context = config.get("max_position_embeddings", longest)
+    if longest > context:
+        raise UserError(
+            f"great: a row takes up to {longest:,} tokens, and the model reads at most {context:,}; lower max_text_tokens, "
+            "or choose a model with a longer context."
+        )
 
 
 class Places:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -169,23 +169,28 @@ class Drafting:
 
 
 class Progress:
-    """Tells how many rows are drawn, and when the rest will be."""
+    """Tells how many rows are drawn, counting begun ones in part, and when the rest will be."""
 
-    def __init__(self, rows: int, say: Say) -> None:
-        self._rows, self._say = rows, say
-        self._drawn = 0
+    def __init__(self, rows: int, columns: int, say: Say) -> None:
+        """Begin to draw so many rows of so many columns."""
+        self._rows, self._columns, self._say = rows, columns, say
+        self._over = 0
         self._started = self._said = time.monotonic()
 
-    def add(self) -> None:
-        """Count a row that is over, and say how far it is if that was long ago."""
-        self._drawn += 1
+    def over(self) -> None:
+        """Count a row that is over."""
+        self._over += 1
+
+    def tell(self, beside: Iterable[Draft]) -> None:
+        """Say how far it is, with these rows begun, if that was long ago."""
         now = time.monotonic()
         if now - self._said < _SAY_EVERY_S:
             return
         self._said = now
-        rate = self._drawn / (now - self._started)
-        left = (self._rows - self._drawn) / rate
-        self._say(f"drew {self._drawn:,} of {self._rows:,} rows, {rate:,.1f} a second, {left:,.0f} s left")
+        drawn = self._over + sum(len(draft.cells) for draft in beside if not draft.over) / max(1, self._columns)
+        rate = drawn / (now - self._started)
+        left = f"{(self._rows - drawn) / rate:,.0f} s left" if rate else "just begun"
+        self._say(f"drew {self._over:,} of {self._rows:,} rows, {rate:,.1f} a second, {left}")
 
 
 def _possibilities(domain: Domain) -> float:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from functools import cache
+from itertools import islice
 
 from factory.tables.column import code_of_float, float_of
 from factory.tables.domain import Interval
@@ -18,6 +19,8 @@ from factory.tables.domain import Interval
 _INFINITE = code_of_float(float("inf"))
 _FEW = 40  # where so few doubles are left, their texts are listed
 _LARGEST_FIXED = 16  # repr writes 1e16 and more, and less than 1e-4, with an exponent
+_LONGEST_MANTISSA = len("2.2250738585072014")
+_TINY = code_of_float(1e-300)
 _EXPONENTS = (*range(-5, -325, -1), *range(_LARGEST_FIXED, 309))
 
 
@@ -58,6 +61,7 @@ class _Side:
 
     def __init__(self, intervals: tuple[Interval, ...]) -> None:
         self.intervals = intervals
+        self._mantissa: tuple[str, list[str]] = ("", [])
         self._exponents = [each for each in _EXPONENTS if self._meets(_codes(f"1e{each}", f"1e{each + 1}"))]
 
     def holds(self, text: str) -> bool:
@@ -69,6 +73,8 @@ class _Side:
 
     def follow(self, prefix: str) -> list[str]:
         """Characters after which the prefix can still become a number of the domain."""
+        if self._loose(prefix):
+            return [*"0123456789", *("e" for _ in range(self._begins(prefix + "e")))]
         few = self._few(prefix)
         if few is not None:
             after = {text[len(prefix)] for text in few if len(text) > len(prefix) and text.startswith(prefix)}
@@ -80,7 +86,7 @@ class _Side:
         if prefix == "i":
             return self._within(_INFINITE)
         if prefix.endswith("e"):
-            return any(self._scientific(prefix))
+            return any(self._scientific(prefix[:-1]))
         if prefix.startswith("0") and len(prefix) > 1 and prefix[1] != ".":
             return False
         return prefix.count(".") < 2 and any(self._meets(codes) for codes in self._ranges(prefix))
@@ -90,7 +96,7 @@ class _Side:
         if prefix.startswith("i"):
             return ["inf"]
         if "e" in prefix:
-            return list(self._scientific(prefix))
+            return self._with_mantissa(prefix[: prefix.index("e")])
         if len(prefix) < 3:
             return None
         texts: list[str] = []
@@ -101,14 +107,33 @@ class _Side:
                 texts += [repr(float_of(code)) for code in range(low, high + 1)]
         return texts
 
-    def _scientific(self, prefix: str) -> Iterator[str]:
-        """All texts that begin so, where the mantissa is whole."""
-        mantissa = prefix[: prefix.index("e")]
-        if mantissa[1:2] not in ("", ".") or mantissa[0] == "0" or (mantissa[1:] and mantissa[-1] in ".0"):
+    def _loose(self, prefix: str) -> bool:
+        """Whether it is plain that any digit may follow: numbers that begin so are all in the domain, and are many.
+
+        Doubles tell all decimals of 15 digits apart (but not the very small ones); with 13 there is room for two more.
+        """
+        whole, point, part = prefix.partition(".")
+        if not point or "e" in part or not 0 < int(whole + part) < 10**13:
+            return False
+        ranges = islice(self._ranges(prefix), 3)
+        return any(
+            low <= code[0] <= code[1] <= high for low, high in self.intervals for code in ranges if code[0] > _TINY
+        )
+
+    def _with_mantissa(self, mantissa: str) -> list[str]:
+        """All texts in scientific notation with this mantissa; kept, as the characters of the exponent come next."""
+        if self._mantissa[0] != mantissa:
+            self._mantissa = mantissa, list(self._scientific(mantissa))
+        return self._mantissa[1]
+
+    def _scientific(self, mantissa: str) -> Iterator[str]:
+        if mantissa[1:2] not in ("", ".") or mantissa[0] == "0" or len(mantissa) > _LONGEST_MANTISSA:
+            return
+        if mantissa[1:] and mantissa[-1] in ".0":
             return
         for exponent in self._exponents:
             text = f"{mantissa}e{exponent:+03d}"
-            if text.startswith(prefix) and self.holds(text):
+            if self.holds(text):
                 yield text
 
     def _ranges(self, prefix: str) -> Iterator[Interval]:
@@ -134,7 +159,7 @@ class _Side:
                 yield _codes(f"{prefix}e{exponent}", _above(whole + part, exponent - len(part)), open_below=open_below)
 
     def _meets(self, codes: Interval) -> bool:
-        return any(True for _ in self._overlaps(codes))
+        return any(low <= codes[1] and codes[0] <= high for low, high in self.intervals) and codes[0] <= codes[1]
 
     def _overlaps(self, codes: Interval) -> Iterator[Interval]:
         for low, high in self.intervals:

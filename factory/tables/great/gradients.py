@@ -14,7 +14,7 @@ learnt is the same with one, and faster without.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from factory.tables.great.batches import Batch
@@ -65,7 +65,7 @@ class Gradients:
                 torch.manual_seed(seed % 2**63)
             return sum(self._learn(batch, count) for batch in batches)
 
-    def loss(self, batches: Sequence[Batch]) -> float:
+    def loss(self, batches: Iterable[Batch]) -> float:
         """The mean loss in nats per learnt token."""
         import torch
 

@@ -86,16 +86,16 @@ class TransformersSampler:
     def sample(self, wants: Sequence[Want], seed: int, say: Say) -> list[Cells | None]:
         """One row for each want; None where cells drawn first left nothing for a later one."""
         rows: list[Cells | None] = [None] * len(wants)
-        keys, progress = row_keys(seed, len(wants)), Progress(len(wants), say)
+        keys, progress = row_keys(seed, len(wants)), Progress(len(wants), len(self.codec.schema.learned), say)
         with narrowed(self._model) as head:
             for first in range(0, len(wants), self._batch_rows):
                 drafts = self._drafting.begin(wants[first : first + self._batch_rows], seed, first)
-                for draft in self._drawn(drafts, keys, head):
+                for draft in self._drawn(drafts, keys, head, progress):
                     rows[draft.index] = self._drafting.kept(draft)
-                    progress.add()
+                    progress.over()
         return rows
 
-    def _drawn(self, drafts: list[Draft], keys: Words, head: Head | None) -> Iterator[Draft]:
+    def _drawn(self, drafts: list[Draft], keys: Words, head: Head | None, progress: Progress) -> Iterator[Draft]:
         """The drafts, each when nothing more is to be drawn for it."""
         yield from (draft for draft in drafts if draft.over)
         beside: list[Draft] = [draft for draft in drafts if not draft.over]
@@ -104,6 +104,7 @@ class TransformersSampler:
         passes = Passes(self._model, len(beside))
         while beside:
             yield from self._step(passes, beside, keys, head)
+            progress.tell(beside)
             left = [at for at, draft in enumerate(beside) if not draft.over]
             if len(left) <= _KEPT * len(beside):
                 beside = [beside[at] for at in left]

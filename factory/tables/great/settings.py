@@ -65,7 +65,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         patience: Evaluations without a better one before training ends.
         evaluate_every: Steps between evaluations; None for once an epoch.
         precision: `bf16` multiplies in bfloat16 and keeps what is trained in float32, `fp32` does all in float32;
-            `auto` takes bf16 where the device has it in hardware and the model is wide enough to gain.
+            `auto` takes bf16 where the device has it in hardware; on a CPU not for a model from scratch, which is small.
         loss: Learn all tokens, or those of the values only (faster; measured no better).
         order: `random` writes the columns of a row in a fresh order each time it is read; `determining` in one order,
             those first that tell most about the others; a tuple of names in that order.

@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -232,7 +232,7 @@ class _Training:
             state.ended = "all steps done"
         elif limit is not None and state.elapsed_s >= limit:
             state.ended = "time limit"
-            if self._held_out and state.curve[-1:] != [] and state.curve[-1][0] != state.step:
+            if not state.curve or state.curve[-1][0] != state.step:
                 self._evaluate()
 
     def _evaluates(self) -> bool:
@@ -254,9 +254,16 @@ class _Training:
 
     def _held_out_loss(self) -> float:
         self.model.eval()
-        loss = self.gradients.loss(self._held_out)
+        loss = self.gradients.loss(self._heard(self._held_out))
         self.model.train()
         return loss
+
+    def _heard(self, batches: Sequence[Batch]) -> Iterator[Batch]:
+        """The batches; says where it is in between, as there may be many."""
+        for batch in batches:
+            if time.monotonic() - self._said >= SAY_S:
+                self._tell()
+            yield batch
 
     def _save(self) -> None:
         self._checkpoints.save(self.state, self._weights, self._optimizer)

@@ -88,6 +88,25 @@ def test_doubles_have_exactly_the_paths_of_their_range(exact, number, ranges, nu
     exactly(exact[kind], Column(name="x", kind="float", nullable=True), Domain(ranges, null))
 
 
+WIDE = [(0.0, 14.5), (-2.5, 1e-3), (-1e308, 1e308), (0.5, 1.0), (1e-4, 1e16), (5e-324, 1e-300), (-1e17, -3.25)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(WIDE), st.data(), st.randoms(use_true_random=False))
+def test_all_doubles_of_a_wide_range_have_a_path_and_all_paths_are_in_it(exact, ends, data, rng):
+    domain = Domain((tuple(map(code_of_float, ends)),))
+    codec, made = automaton(exact["llama"], Column(name="x", kind="float"), domain)
+    for number in data.draw(st.lists(st.floats(*ends, allow_nan=False), max_size=20)):
+        for each in {number, float(f"{number:.3g}")}:
+            if ends[0] <= each <= ends[1]:
+                node = made.start
+                for token in codec.value("x", code_of_float(each)):
+                    node = node.next(token)
+                assert node.final
+    for _ in range(10):
+        assert domain.holds(codec.cell("x", walk(made, rng)))
+
+
 FORMS = ["%Y-%m-%d", "%d.%m.%Y", "%d %b, %Y", "%A %j %Y", "%d/%m/%y", '%B "%d" \\ %Y', "%e"][:6]
 TIMES = ["%Y-%m-%dT%H:%M:%S", "%m/%d/%Y %I:%M %p", "%Y-%m-%d %H:%M:%S.%f", "%f %S %M %H %d %m %Y"]
 

@@ -124,7 +124,10 @@ def run_driver(folder: Path, checkpoint_s: float, step_s: float = 0.0) -> "subpr
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
 
-def test_who_says_nobody_waits_ends_it_and_it_goes_on_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("rank", [None, 4])
+def test_who_says_nobody_waits_ends_it_and_it_goes_on_later(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: int | None
+) -> None:
     monkeypatch.setattr(training, "SAY_S", 0.0)
     heard = []
 
@@ -133,11 +136,13 @@ def test_who_says_nobody_waits_ends_it_and_it_goes_on_later(tmp_path: Path, monk
         if len(heard) == 6:
             raise InterruptedError
 
-    settings = replaced(QUICK, checkpoint_s=0.0)
+    settings = replaced(QUICK, checkpoint_s=0.0, evaluate_every=4)
+    if rank:
+        settings = replaced(settings, model=str(base), rank=rank, dropout=0.1)
     with pytest.raises(InterruptedError):
         train(small_table(), settings, seed=1, folder=tmp_path / "a", say=say)
     train(small_table(), settings, seed=1, folder=tmp_path / "a", say=heard.append)
-    assert "step 6 of" in heard[7]
+    assert "step 1 of" in heard[1] and not any("step 1 of" in text for text in heard[6:])
     assert contents(tmp_path / "a" / "model") == contents(fit(small_table(), settings, tmp_path / "b"))
 
 

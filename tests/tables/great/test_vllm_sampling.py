@@ -133,6 +133,13 @@ def test_cells_that_are_all_given_need_no_model(sampler: Any) -> None:
     assert sampler.sample([Want({name: just(cell) for name, cell in cells.items()})], 1, print) == [cells]
 
 
+def test_a_context_that_is_too_short_is_the_users_error(folder: Path, tokenizer: Any) -> None:
+    from factory.tables.great.vllm_sampling import VllmSampler
+
+    with pytest.raises(UserError, match="and the model reads at most 256; lower max_text_tokens"):
+        VllmSampler(folder, tokenizer, SCHEMA, RULES, max_text_tokens=256)
+
+
 def test_no_temperature_is_the_users_error(folder: Path, tokenizer: Any) -> None:
     from factory.tables.great.vllm_sampling import VllmSampler
 

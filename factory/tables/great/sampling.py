@@ -150,13 +150,14 @@ class TransformersSampler:
             schema: Columns.
             rules: What rows must keep.
             temperature: What logits are divided by; 1 draws as the model has learnt, less narrows.
-            batch_rows: Rows that are drawn side by side.
+            batch_rows: Rows that are drawn side by side; their keys and values are held in memory.
             order: "random", or the learned columns in the order to draw them in (restricted ones still go first).
             max_text_tokens: Most tokens of a free text.
             device: Where to put the model; None leaves it where it is.
 
         Raises:
-            ModelError: If the model's context is too short for the table, or the temperature is not above 0.
+            ModelError: If the model's context is too short for the table, the temperature is not above 0, or the
+                order is none of the table's columns.
             CodecError, TokenizerError: If the tokenizer cannot write the table.
         """
         if not temperature > 0:
@@ -167,8 +168,11 @@ class TransformersSampler:
         self._rules = rules
         self._temperature = temperature
         self._batch_rows = batch_rows
-        self._names = [column.name for column in schema.learned] if order == "random" else list(order)
         self._random = order == "random"
+        learned = [column.name for column in schema.learned]
+        self._names = learned if self._random else list(order)
+        if sorted(self._names) != sorted(learned):
+            raise ModelError(f"order is {self._names}; expected 'random' or each of {learned} once.")
         check_model(model, self.codec.longest(max_text_tokens=max_text_tokens))
 
     def sample(self, wants: Sequence[Want], seed: int, say: Say) -> list[Cells | None]:

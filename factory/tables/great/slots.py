@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from inspect import signature
 from typing import Any, cast
 
 import numpy as np
@@ -145,6 +146,8 @@ class Passes:
         self._cache.layers = self._layers
         self._cache.get_seq_length = self._layers[0].get_seq_length  # its own ask for the library's class of layers
         self._cache.get_mask_sizes = self._layers[0].get_mask_sizes
+        base = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in signature(base.forward).parameters else {}
         self.lengths: npt.NDArray[np.int64] = np.zeros(rows, dtype=np.int64)
 
     def feed(self, chunks: Sequence[Sequence[int]]) -> Any:
@@ -175,7 +178,7 @@ class Passes:
             attention_mask=self._mask(positions),
             past_key_values=self._cache,
             use_cache=True,
-            logits_to_keep=1,
+            **self._last_only,
         )
         self.lengths += counts
         return outputs.logits[:, -1]

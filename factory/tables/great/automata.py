@@ -6,10 +6,10 @@
     node.next(four)                               # allowed: "0" and "1"; after "41" none, but `final`: the cell may end
 
 A node is a set of threads: chunks of known cells (categories, the missing cell) that begin alike, a state of `digits`,
-`dates` or `floats`, or a place in free text. Nodes are made when they are first reached, and equal sets of threads are one
-node. Constrained decoding with automata over tokens is in Willard & Louf (2307.09702); here tokenizations are those of
-`codec` and no others, as the model has learnt no others, and as the probability of a cell is then that of its one path
-(free text excepted, which has many).
+`dates` or `floats`, or a place in free text. Nodes are made when they are first reached, and equal sets of threads are
+one node. Constrained decoding with automata over tokens is in Willard & Louf (2307.09702); here tokenizations are those
+of `codec` and no others, as the model has learnt no others, and as the probability of a cell is then that of its one
+path (free text excepted, which has many).
 """
 
 from __future__ import annotations

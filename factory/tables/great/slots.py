@@ -1,11 +1,12 @@
 """Forward passes of a causal language model over rows that are at different places, each row's keys lying side by side.
 
-The cache of a row is its own stretch of slots: a token's keys and values go to the slot of its position, so rows need no
-padding between their tokens, rows that are ahead do not hold others up, and nothing is copied when the cache grows by a
-token (DynamicCache concatenates it anew each time). Tokens of one pass stand at its right end, so that the last hidden state
-of every row is the last one; what stands left of them goes to a slot that nobody reads.
+The cache of a row is its own stretch of slots: a token's keys and values go to the slot of its position, so rows need
+no padding between their tokens, rows that are ahead do not hold others up, and nothing is copied when the cache grows
+by a token (DynamicCache concatenates it anew each time). Tokens of one pass stand at its right end, so that the last
+hidden state of every row is the last one; what stands left of them goes to a slot that nobody reads.
 
-Works with every decoder of transformers that takes a four-dimensional mask and position ids (`sdpa` or `eager` attention).
+Works with every decoder of transformers that takes a four-dimensional mask and position ids (`sdpa` or `eager`
+attention).
 """
 
 from __future__ import annotations
@@ -157,8 +158,8 @@ class Passes:
             chunks: Tokens of each row; not all empty.
 
         Returns:
-            The logits after the last token of each row, [rows, vocabulary] or what the head was narrowed to; of rows that
-            were fed nothing, they mean nothing.
+            The logits after the last token of each row, [rows, vocabulary] or what the head was narrowed to; of rows
+            that were fed nothing, they mean nothing.
         """
         import torch
 
@@ -230,8 +231,8 @@ class Head:
 def narrowed(model: Any) -> Iterator[Head | None]:
     """A model for drawing: in evaluation mode, without gradients, its head as a `Head` where that can be.
 
-    None where the output embedding is no plain linear layer (an adapter lies on it, it is quantized): then all logits are
-    computed.
+    None where the output embedding is no plain linear layer (an adapter lies on it, it is quantized): then all logits
+    are computed.
     """
     import torch
 

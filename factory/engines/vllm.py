@@ -133,20 +133,29 @@ class VllmEngine:
         """End the thread and free the model."""
         await self._thread.close()
 
-    def _build(self) -> VllmStepper:
+    def load(self) -> tuple[Any, str, ModelSource]:
+        """Load vLLM's engine in the calling thread; also names the device and where the weights come from.
+
+        Raises:
+            EngineError: If vLLM is missing, or the model is, or it cannot be loaded.
+            UserError: If `options` names something that vLLM does not know.
+        """
         if importlib.util.find_spec("vllm") is None:
             raise EngineError(f"engine vllm: the package vllm is not installed; run: {INSTALL_LINE}.")
         _set_environment(self._parallel())
         _without_made_up_attributes()
         source = locate_model(self._model, self._revision)
-        tokenizer = load_tokenizer(source, trust_remote_code=bool(self._options.get("trust_remote_code")))
         try:
             with _library_manners():
-                engine, device = self._load(source)
+                return *self._load(source), source
         except ImportError as error:
             raise EngineError(
                 f"engine vllm: vllm does not import ({first_line(error)}); run: {INSTALL_LINE}."
             ) from error
+
+    def _build(self) -> VllmStepper:
+        engine, device, source = self.load()
+        tokenizer = load_tokenizer(source, trust_remote_code=bool(self._options.get("trust_remote_code")))
         config = engine.vllm_config.model_config
         renderer = PromptRenderer(tokenizer, config.max_model_len, self._chat)
         seed_safe = device != "cpu"
@@ -193,6 +202,21 @@ class VllmEngine:
                 raise UserError(_unknown_option(name, known))
         engine = LLMEngine.from_engine_args(EngineArgs(**(arguments | self._options)))
         return engine, str(current_platform.device_type)
+
+
+def bare_engine(model: str, *, options: Mapping[str, Any] | None = None, **arguments: Any) -> Any:
+    """An `LLMEngine` of vLLM's in this process, for who steps it with token ids and settings that requests lack.
+
+    Args:
+        model: As for `VllmEngine`.
+        options: Passed to vLLM's `EngineArgs`.
+        arguments: Further arguments of `VllmEngine`.
+
+    Raises:
+        EngineError: If vLLM is missing, or the model is, or it cannot be loaded.
+        UserError: If `options` names something that vLLM does not know.
+    """
+    return VllmEngine(model=model, options=options, **arguments).load()[0]
 
 
 class VllmStepper:

@@ -14,16 +14,13 @@ go ahead independently of each other. Only the logits of tokens that some row ma
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from factory.tables.domain import Cell, Domain
-from factory.tables.great.automata import Automata, Node
 from factory.tables.great.codec import RowCodec
+from factory.tables.great.drafts import Draft, Drafting, Progress
 from factory.tables.great.drawing import Words, draw, row_keys, uniforms
 from factory.tables.great.slots import Head, ModelError, Passes, check_model, narrowed
 from factory.tables.great.unicode import Tokens
@@ -36,89 +33,6 @@ _PASS_COST_ELSEWHERE = 2048  # on a GPU small passes take all the same time
 _ROW_COST = 0.75  # what a pass costs for each row beside its tokens (attention reads all that is before them)
 _KEPT = 0.75  # rows that are over leave the passes once no more than this share is left
 _NARROWED_FROM = 4096  # tokens of a vocabulary whose logits are worth computing only in part
-_SAY_EVERY_S = 5.0
-_ORDER_DRAWS = 1 << 32  # draws of orders are numbered from here, so that they are none of those of cells
-
-
-class Draft:
-    """A row that is being drawn.
-
-    Attributes:
-        index: Its number.
-        cells: Cells so far; the whole row once `done`.
-        pending: Tokens that are decided and not fed yet.
-        draws: How many tokens were drawn.
-        done: Whether the row is whole.
-        stuck: Whether nothing was left for some cell, so that the row is given up.
-    """
-
-    def __init__(self, sampler: TransformersSampler, index: int, want: Want, order: Sequence[str]) -> None:
-        """Begin, and go on to the first choice."""
-        self._sampler = sampler
-        self._codec = sampler.codec
-        self._want = want.domains
-        self._order = order
-        self._node: Node
-        self._tokens: list[int] = []
-        self.index = index
-        self.cells: Cells = {}
-        self.pending: list[int] = list(self._codec.opening)
-        self.draws = 0
-        self.done = self.stuck = False
-        self._ahead()
-
-    @property
-    def over(self) -> bool:
-        """Whether nothing more is to be drawn."""
-        return self.done or self.stuck
-
-    @property
-    def choices(self) -> Tokens:
-        """The tokens that the next draw is from."""
-        return self._node.choices(self._end)
-
-    def take(self, token: int) -> None:
-        """Go on with one of the choices, up to the next."""
-        self.draws += 1
-        if token == self._end and self._node.final:
-            self._close()
-            return
-        self._tokens.append(token)
-        self.pending.append(token)
-        self._node = self._node.next(token)
-        self._force()
-
-    @property
-    def _end(self) -> int:
-        return self._codec.comma if len(self.cells) + 1 < len(self._order) else self._codec.eos
-
-    def _force(self) -> None:
-        tokens, self._node = self._node.forced
-        self._tokens += tokens
-        self.pending += tokens
-        if self._node.final and not len(self._node.allowed):
-            self._close()
-
-    def _close(self) -> None:
-        """End a cell, and go on to the first choice of the next that has one."""
-        name = self._order[len(self.cells)]
-        self.pending.append(self._end)
-        self.cells[name] = self._codec.cell(name, tuple(self._tokens))
-        self._ahead()
-
-    def _ahead(self) -> None:
-        if len(self.cells) == len(self._order):
-            self.done = True
-            return
-        name = self._order[len(self.cells)]
-        domain = self._sampler.domain(name, self.cells, self._want)
-        if domain.empty:
-            self.stuck = True
-            return
-        self.pending += self._codec.name(name, first=not self.cells)
-        self._tokens = []
-        self._node = self._sampler.automata.of(name, domain).start
-        self._force()
 
 
 class TransformersSampler:
@@ -163,56 +77,26 @@ class TransformersSampler:
         if not temperature > 0:
             raise ModelError(f"temperature is {temperature}; expected a number above 0.")
         self.codec = RowCodec(tokenizer, schema)
-        self.automata = Automata(self.codec, max_text_tokens)
+        self._drafting = Drafting(self.codec, rules, order=order, max_text_tokens=max_text_tokens)
+        self.automata = self._drafting.automata
         self._model = model if device is None else model.to(device)
-        self._rules = rules
         self._temperature = temperature
         self._batch_rows = batch_rows
-        self._random = order == "random"
-        learned = [column.name for column in schema.learned]
-        self._names = learned if self._random else list(order)
-        if sorted(self._names) != sorted(learned):
-            raise ModelError(f"order is {self._names}; expected 'random' or each of {learned} once.")
         check_model(model, self.codec.longest(max_text_tokens=max_text_tokens))
 
     def sample(self, wants: Sequence[Want], seed: int, say: Say) -> list[Cells | None]:
         """One row for each want; None where cells drawn first left nothing for a later one."""
         rows: list[Cells | None] = [None] * len(wants)
-        keys, progress = row_keys(seed, len(wants)), _Progress(len(wants), len(self._names), say)
+        keys, progress = row_keys(seed, len(wants)), Progress(len(wants), len(self.codec.schema.learned), say)
         with narrowed(self._model) as head:
             for first in range(0, len(wants), self._batch_rows):
-                indices = range(first, min(first + self._batch_rows, len(wants)))
-                drafts = [Draft(self, index, wants[index], self._order(wants[index], keys[index])) for index in indices]
+                drafts = self._drafting.begin(wants[first : first + self._batch_rows], seed, first)
                 for draft in self._drawn(drafts, keys, head, progress):
-                    rows[draft.index] = self._kept(draft)
+                    rows[draft.index] = self._drafting.kept(draft)
                     progress.over()
         return rows
 
-    def domain(self, name: str, cells: Mapping[str, Cell], wanted: Mapping[str, Domain]) -> Domain:
-        """What a cell may be, given those before it."""
-        if name in self._rules.linked:
-            return self._rules.narrow(name, cells, wanted)
-        domain = self._rules.domains[name]
-        return domain & wanted[name] if name in wanted else domain
-
-    def _order(self, want: Want, key: np.uint64) -> list[str]:
-        """Restricted columns, the fewest possibilities first, then the others."""
-        names = self._names
-        if self._random:
-            numbers = uniforms(np.full(len(names), key, dtype=np.uint64), _ORDER_DRAWS + np.arange(len(names)))
-            names = [names[at] for at in np.argsort(numbers, kind="stable")]
-        if not want.domains:
-            return names
-        given = [name for name in names if name in want.domains]
-        given.sort(key=lambda name: _possibilities(self._rules.domains[name] & want.domains[name]))
-        return given + [name for name in names if name not in want.domains]
-
-    def _kept(self, draft: Draft) -> Cells | None:
-        if draft.stuck or self._rules.broken(draft.cells) is not None:
-            return None
-        return {name: draft.cells[name] for name in self._names}
-
-    def _drawn(self, drafts: list[Draft], keys: Words, head: Head | None, progress: _Progress) -> Iterator[Draft]:
+    def _drawn(self, drafts: list[Draft], keys: Words, head: Head | None, progress: Progress) -> Iterator[Draft]:
         """The drafts, each when nothing more is to be drawn for it."""
         yield from (draft for draft in drafts if draft.over)
         beside: list[Draft] = [draft for draft in drafts if not draft.over]
@@ -279,29 +163,3 @@ class TransformersSampler:
         widths = np.unique(lengths)
         gains = [np.minimum(lengths, width).sum() / (beside + len(lengths) * width) for width in widths]
         return int(widths[int(np.argmax(gains))])
-
-
-class _Progress:
-    """Tells how many rows are drawn, counting begun ones in part, and when the rest will be."""
-
-    def __init__(self, rows: int, columns: int, say: Say) -> None:
-        self._rows, self._columns, self._say = rows, columns, say
-        self._over = 0
-        self._started = self._said = time.monotonic()
-
-    def over(self) -> None:
-        self._over += 1
-
-    def tell(self, beside: Sequence[Draft]) -> None:
-        now = time.monotonic()
-        if now - self._said < _SAY_EVERY_S:
-            return
-        self._said = now
-        drawn = self._over + sum(len(draft.cells) for draft in beside if not draft.over) / max(1, self._columns)
-        rate = drawn / (now - self._started)
-        left = f"{(self._rows - drawn) / rate:,.0f} s left" if rate else "just begun"
-        self._say(f"drew {self._over:,} of {self._rows:,} rows, {rate:,.1f} a second, {left}")
-
-
-def _possibilities(domain: Domain) -> float:
-    return math.inf if domain.text else domain.size + len(domain.texts) + domain.null

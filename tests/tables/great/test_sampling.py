@@ -18,7 +18,7 @@ from transformers import (
 
 from factory.tables.column import Column
 from factory.tables.domain import Domain, just
-from factory.tables.great import sampling
+from factory.tables.great import drafts, sampling
 from factory.tables.great.drawing import draw, row_keys, uniforms
 from factory.tables.great.sampling import TransformersSampler
 from factory.tables.great.slots import ModelError, Passes, narrowed
@@ -152,13 +152,14 @@ def test_restricted_columns_come_first_and_orders_differ(made):
     one = sampler(made)
     keys = row_keys(1, 50)
     orders = [
-        one._order(Want({"ok": Domain(((0, 1),)), "price": just(3), "note": Domain(text=True)}), key) for key in keys
+        one._drafting.order(Want({"ok": Domain(((0, 1),)), "price": just(3), "note": Domain(text=True)}), key)
+        for key in keys
     ]
     assert all(order[:3] == ["price", "ok", "note"] and sorted(order) == sorted(NAMES) for order in orders)
     assert len({tuple(order) for order in orders}) > 15
     fixed = sampler(made, order=NAMES[::-1])
-    assert fixed._order(Want(), keys[0]) == NAMES[::-1]
-    assert fixed._order(Want({"age": just(1)}), keys[0])[0] == "age"
+    assert fixed._drafting.order(Want(), keys[0]) == NAMES[::-1]
+    assert fixed._drafting.order(Want({"age": just(1)}), keys[0])[0] == "age"
 
 
 def fed_in_pieces(model, rows, head_tokens=None):
@@ -269,7 +270,7 @@ def test_a_model_with_an_adapter_draws_with_it(exact):
 
 
 def test_progress_is_told(made, monkeypatch):
-    monkeypatch.setattr(sampling, "_SAY_EVERY_S", 0.0)
+    monkeypatch.setattr(drafts, "_SAY_EVERY_S", 0.0)
     said = []
     sampler(made).sample([Want()] * 30, 1, said.append)
     assert said[-1].startswith("drew 30 of 30 rows") and "s left" in said[-1]

@@ -53,7 +53,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     fewest_steps: int = 600
     cells: int = 8_000_000
     patience: int = 10
-    least_gain: float = 0.0
+    least_gain: float = 0.002
     batch_rows: int = 64
     learning_rate: float = 1e-3
     warmup: float = 0.05

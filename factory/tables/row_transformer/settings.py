@@ -28,6 +28,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         cells: Most cells that are learnt from, over all passes; bounds the time for large tables. Not a number of seconds,
             which would make the model depend on the load of the machine.
         patience: Looks at the held-out rows (one each pass) without a better loss, after which training ends.
+        least_gain: Share by which a held-out loss must lie below the best to count as better, in [0, 1). More than 0 stops
+            earlier: a longer training that hardly gains remembers more of its rows.
         batch_rows: Rows of an update; fewer where the columns are many.
         learning_rate: Highest rate of AdamW, reached after the warm-up.
         warmup: Share of the updates over which the rate rises.
@@ -51,6 +53,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     fewest_steps: int = 600
     cells: int = 8_000_000
     patience: int = 10
+    least_gain: float = 0.002
     batch_rows: int = 64
     learning_rate: float = 1e-3
     warmup: float = 0.05
@@ -83,6 +86,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ("weight_decay", self.weight_decay >= 0, "0 or more"),
             ("warmup", 0 <= self.warmup <= 1, "0 to 1"),
             ("dropout", 0 <= self.dropout < 1, "0 to less than 1"),
+            ("least_gain", 0 <= self.least_gain < 1, "0 to less than 1"),
             ("average", 0 <= self.average < 1, "0 to less than 1"),
             ("held_out", 0 < self.held_out <= 0.5, "more than 0, at most 0.5"),
         ):

@@ -48,9 +48,10 @@ class RowTransformer:
         """Learn the table; see `Synthesizer.fit`. Rules are kept when rows are drawn and need no learning.
 
         Raises:
-            UserError: If there are no rows, nothing to learn, or a column of free text.
+            UserError: If there are no rows, nothing to learn, a column of free text, or no torch.
             DiskError: If a checkpoint cannot be written.
         """
+        _check_torch()
         from safetensors.torch import save
 
         columns = _learnable(table.schema)
@@ -78,8 +79,9 @@ class RowTransformer:
         """A sampler of what `fit` has returned; temperature, order and batches are those of these settings.
 
         Raises:
-            UserError: If the model was learnt from a table with other columns.
+            UserError: If the model was learnt from a table with other columns, or there is no torch.
         """
+        _check_torch()
         import torch
         from safetensors.torch import load
 
@@ -96,6 +98,15 @@ class RowTransformer:
         network = Network(msgspec.convert(described["shape"], Shape), weights)
         vocabularies = msgspec.convert(described["bins"], list[Bins])
         return RowSampler(network, columns, vocabularies, rules, self._settings)
+
+
+def _check_torch() -> None:
+    try:
+        import safetensors.torch  # noqa: F401 - imports torch
+    except ImportError as error:
+        raise UserError(
+            f"row_transformer: {error}; it needs torch and safetensors, which pip install 'dataset-factory[train]' brings."
+        ) from error
 
 
 def _learnable(schema: Schema) -> tuple[Column, ...]:

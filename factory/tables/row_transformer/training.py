@@ -223,7 +223,7 @@ class Training:
         self.history.append(loss)
         place = self.place
         place.looks += 1
-        if place.best_loss is None or loss < place.best_loss:
+        if place.best_loss is None or loss < place.best_loss * (1 - self._settings.least_gain):
             place.best_loss, place.best_look = loss, place.looks
             self._parts["best"] = {name: tensor.clone() for name, tensor in self._parts["average"].items()}
         place.done = place.step >= self._steps or place.looks - place.best_look >= self._settings.patience

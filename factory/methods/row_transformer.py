@@ -51,6 +51,7 @@ class Options(SynthesisOptions):
         heads: Attention heads of each.
         bins: Most quantile bins of a column; frequent values have tokens of their own besides.
         epochs: Most passes over the training rows.
+        fewest_steps: Fewest updates that the passes over a small table are raised to.
         cells: Most cells that are learnt from, over all passes; bounds the time for large tables.
         patience: Passes without a better held-out loss after which training ends.
         train_rows: Rows of an update.
@@ -68,6 +69,7 @@ class Options(SynthesisOptions):
     heads: Count = DEFAULT.heads
     bins: Count = DEFAULT.bins
     epochs: Count = DEFAULT.epochs
+    fewest_steps: Count = DEFAULT.fewest_steps
     cells: Count = DEFAULT.cells
     patience: Count = DEFAULT.patience
     train_rows: Count = DEFAULT.batch_rows
@@ -99,6 +101,7 @@ async def run(records: AsyncIterator[Record], ctx: Context, options: Options) ->
         heads=options.heads,
         bins=options.bins,
         epochs=options.epochs,
+        fewest_steps=options.fewest_steps,
         cells=options.cells,
         patience=options.patience,
         batch_rows=options.train_rows,

@@ -254,7 +254,7 @@ def test_models_that_cannot_hold_a_row_are_refused(exact):
 
 
 def test_an_order_names_each_column_once(made):
-    with pytest.raises(ModelError, match="order is"):
+    with pytest.raises(UserError, match="order is"):
         sampler(made, order=NAMES[1:])
 
 

@@ -16,6 +16,7 @@ from transformers import (
     OPTForCausalLM,
 )
 
+from factory.errors import UserError
 from factory.tables.column import Column
 from factory.tables.domain import Domain, just
 from factory.tables.great import drafts, sampling

@@ -6,10 +6,10 @@
     node.next(four)                               # allowed: "0" and "1"; after "41" none, but `final`: the cell may end
 
 A node is a set of threads: chunks of known cells (categories, the missing cell) that begin alike, a state of `digits`,
-`dates` or `floats`, or a place in free text. Nodes are made when they are first reached, and equal sets of threads are one
-node. Constrained decoding with automata over tokens is in Willard & Louf (2307.09702); here tokenizations are those of
-`codec` and no others, as the model has learnt no others, and as the probability of a cell is then that of its one path
-(free text excepted, which has many).
+`dates` or `floats`, or a place in free text. Nodes are made when they are first reached, and equal sets of threads are
+one node. Constrained decoding with automata over tokens is in Willard & Louf (2307.09702); here tokenizations are those
+of `codec` and no others, as the model has learnt no others, and as the probability of a cell is then that of its one
+path (free text excepted, which has many).
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from factory.tables.great.writing import plain_dates, quoted
 
 Thread = tuple[Any, ...]
 _CHUNKS, _SPELLED, _PENDING, _FREE, _END = range(5)
+_KEPT = 512  # automata; where rows narrow domains there may be one for each row
 _NO_TOKENS: Tokens = np.zeros(0, dtype=np.int64)
 
 
@@ -205,7 +206,7 @@ class Automaton:
 
 
 class Automata:
-    """The automata of a schema's columns, each made once for each domain that is asked for.
+    """The automata of a schema's columns, made when they are first asked for.
 
     Attributes:
         codec: How rows are written.
@@ -223,9 +224,11 @@ class Automata:
     def of(self, column: str, domain: Domain) -> Automaton:
         """The automaton of a column within a domain that is not empty."""
         known = (column, domain)
-        if known not in self._made:
-            self._made[known] = Automaton(self, self.codec.schema.named[column], domain)
-        return self._made[known]
+        made = self._made.pop(known, None) or Automaton(self, self.codec.schema.named[column], domain)
+        self._made[known] = made  # at the end again, so that the first is the one that was not asked for the longest
+        if len(self._made) > _KEPT:
+            del self._made[next(iter(self._made))]
+        return made
 
 
 def _listed(column: Column, domain: Domain) -> Iterator[Cell]:

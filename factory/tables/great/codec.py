@@ -105,9 +105,12 @@ class RowCodec:
             SentenceError: If it is none.
         """
         known = self._cells[column]
-        if tokens not in known:
-            known[tokens] = self._writer.cell(column, self.pieces.read(list(tokens)).decode().removeprefix(" "))
-        return known[tokens]
+        if tokens in known:
+            return known[tokens]
+        cell = self._writer.cell(column, self.pieces.read(list(tokens)).decode().removeprefix(" "))
+        if not isinstance(cell, str):
+            known[tokens] = cell
+        return cell
 
     def encode_text(self, cells: Mapping[str, Cell], order: Sequence[str]) -> str:
         """The sentence of a row."""

@@ -1,9 +1,9 @@
 """Dates within ranges, character by character as a pattern of `strftime` writes them, and only days that exist.
 
-For "%d.%m.%Y" in 2023 to 2024 the text "29.02." goes on with "2024" only, as 2023 has no such day. Each state holds the days
-and the times of day that are still possible, as arrays; a field of the pattern cuts them down once it is written whole. A
-range of moments is at most five products of days, seconds and microseconds (its first and last day, and the first and last
-second of these, are cut off where the range is).
+For "%d.%m.%Y" in 2023 to 2024 the text "29.02." goes on with "2024" only, as 2023 has no such day. Each state holds the
+days and the times of day that are still possible, as arrays; a field of the pattern cuts them down once it is written
+whole. A range of moments is at most five products of days, seconds and microseconds (its first and last day, and the
+first and last second of these, are cut off where the range is).
 """
 
 from __future__ import annotations

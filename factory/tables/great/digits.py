@@ -3,9 +3,9 @@
 For 8 to 120 the characters that may begin are 1 to 9; after "1" come 0 to 9 or the end is not allowed yet ("1" is too
 small), after "12" only "0" or the end, after "5" any digit or the end.
 
-A state holds what may still follow: items (sign to come, digits to come, least and greatest number that these digits may
-form, point written). It is canonical (what is equal ahead is one state), so that all inner branches of a range share their
-states: 12,285 to 1,484,705 takes a few dozen.
+A state holds what may still follow: items (sign to come, digits to come, least and greatest number that these digits
+may form, point written). It is canonical (what is equal ahead is one state), so that all inner branches of a range
+share their states: 12,285 to 1,484,705 takes a few dozen.
 """
 
 from __future__ import annotations

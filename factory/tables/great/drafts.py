@@ -21,6 +21,7 @@ from factory.tables.domain import Cell, Domain
 from factory.tables.great.automata import Automata, Node
 from factory.tables.great.codec import RowCodec
 from factory.tables.great.drawing import row_keys, uniforms
+from factory.tables.great.slots import ModelError
 from factory.tables.great.unicode import Tokens
 from factory.tables.rules import Rules
 from factory.tables.schema import Cells
@@ -130,12 +131,18 @@ class Drafting:
             rules: What rows must keep.
             order: "random", or the learned columns in the order to draw them in (restricted ones still go first).
             max_text_tokens: Most tokens of a free text.
+
+        Raises:
+            ModelError: If the order does not name each column once.
         """
         self.codec = codec
         self.automata = Automata(codec, max_text_tokens)
         self._rules = rules
-        self._names = [column.name for column in codec.schema.learned] if order == "random" else list(order)
         self._random = order == "random"
+        learned = [column.name for column in codec.schema.learned]
+        self._names = learned if self._random else list(order)
+        if sorted(self._names) != sorted(learned):
+            raise ModelError(f"order is {self._names}; expected 'random' or each of {learned} once.")
 
     def begin(self, wants: Sequence[Want], seed: int, first: int = 0) -> list[Draft]:
         """A draft for each want; the first is number `first` of the rows of the seed."""

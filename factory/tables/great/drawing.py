@@ -1,7 +1,8 @@
 """Draws from next-token distributions that are restricted, for many rows at once and the same on every machine.
 
 The number that decides a draw is a hash of the row's key and of how many draws the row has had, so that a row does not
-depend on those that are drawn beside it, nor on the state of any generator. Softmax and inverse transform are in doubles.
+depend on those that are drawn beside it, nor on the state of any generator. Softmax and inverse transform are in
+doubles.
 """
 
 from __future__ import annotations

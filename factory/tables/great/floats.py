@@ -2,8 +2,8 @@
 
 For 0.25 to 1e-3 ahead of a prefix the question is always: does some double of the domain have a text that begins so?
 A prefix in fixed notation, say "0.12", begins the texts of all doubles whose text is a number from 0.12 up to, not
-including, 0.13; in scientific notation the same holds once for each exponent. As texts order as their doubles do, these are
-ranges of codes, and are intersected with those of the domain. `float` and `repr` of Python round exactly.
+including, 0.13; in scientific notation the same holds once for each exponent. As texts order as their doubles do, these
+are ranges of codes, and are intersected with those of the domain. `float` and `repr` of Python round exactly.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Tokens of a tokenizer as bytes, and texts as tokens that give exactly these bytes again.
 
 With SmolLM2 " State-gov" becomes the tokens of " State", "-", "gov". Where the tokenizer's own result does not give the
-bytes back (it normalizes, or does not know a character), single characters or bytes are put together instead; if that is
-not possible either, the text cannot be written, and the caller says so.
+bytes back (it normalizes, or does not know a character), single characters or bytes are put together instead; if that
+is not possible either, the text cannot be written, and the caller says so.
 
 Known are byte-level tokenizers (GPT-2, Llama 3, SmolLM2, Qwen) and those that mark blanks with U+2581, with byte tokens
 (Llama 2, Mistral, Gemma) or without. Special tokens stand for no text here, whatever a value looks like.

@@ -3,13 +3,13 @@
     sampler = TransformersSampler(model, tokenizer, schema, rules)
     sampler.sample([Want(), Want({"income": just(1)})], seed=7, say=print)     # [{"age": 39, …}, {"age": 52, …}]
 
-Section 3.2 of GReaT (Borisov et al., 2210.06280), with these deviations: tokens are drawn from those that the automata of
-`automata` allow and no others, so that every row is complete and valid whatever the model has learnt, where the paper draws
-freely and throws away what it cannot read; conditions and cells that are given stand first and are fed, not drawn, and
-ranges narrow what is drawn. Each row has a random order of columns of its own, as in training.
+Section 3.2 of GReaT (Borisov et al., 2210.06280), with these deviations: tokens are drawn from those that the automata
+of `automata` allow and no others, so that every row is complete and valid whatever the model has learnt, where the
+paper draws freely and throws away what it cannot read; conditions and cells that are given stand first and are fed, not
+drawn, and ranges narrow what is drawn. Each row has a random order of columns of its own, as in training.
 
-Names, separators and all tokens that must follow are fed along with the next choice, without a pass of their own; rows go
-ahead independently of each other. Only the logits of tokens that some row may choose are computed.
+Names, separators and all tokens that must follow are fed along with the next choice, without a pass of their own; rows
+go ahead independently of each other. Only the logits of tokens that some row may choose are computed.
 """
 
 from __future__ import annotations
@@ -64,13 +64,14 @@ class TransformersSampler:
             schema: Columns.
             rules: What rows must keep.
             temperature: What logits are divided by; 1 draws as the model has learnt, less narrows.
-            batch_rows: Rows that are drawn side by side.
+            batch_rows: Rows that are drawn side by side; their keys and values are held in memory.
             order: "random", or the learned columns in the order to draw them in (restricted ones still go first).
             max_text_tokens: Most tokens of a free text.
             device: Where to put the model; None leaves it where it is.
 
         Raises:
-            ModelError: If the model's context is too short for the table, or the temperature is not above 0.
+            ModelError: If the model's context is too short for the table, the temperature is not above 0, or the
+                order is none of the table's columns.
             CodecError, TokenizerError: If the tokenizer cannot write the table.
         """
         if not temperature > 0:

@@ -1,17 +1,19 @@
 """Forward passes of a causal language model over rows that are at different places, each row's keys lying side by side.
 
-The cache of a row is its own stretch of slots: a token's keys and values go to the slot of its position, so rows need no
-padding between their tokens, rows that are ahead do not hold others up, and nothing is copied when the cache grows by a
-token (DynamicCache concatenates it anew each time). Tokens of one pass stand at its right end, so that the last hidden state
-of every row is the last one; what stands left of them goes to a slot that nobody reads.
+The cache of a row is its own stretch of slots: a token's keys and values go to the slot of its position, so rows need
+no padding between their tokens, rows that are ahead do not hold others up, and nothing is copied when the cache grows
+by a token (DynamicCache concatenates it anew each time). Tokens of one pass stand at its right end, so that the last
+hidden state of every row is the last one; what stands left of them goes to a slot that nobody reads.
 
-Works with every decoder of transformers that takes a four-dimensional mask and position ids (`sdpa` or `eager` attention).
+Works with every decoder of transformers that takes a four-dimensional mask and position ids (`sdpa` or `eager`
+attention).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from inspect import signature
 from typing import Any, cast
 
 import numpy as np
@@ -145,6 +147,8 @@ class Passes:
         self._cache.layers = self._layers
         self._cache.get_seq_length = self._layers[0].get_seq_length  # its own ask for the library's class of layers
         self._cache.get_mask_sizes = self._layers[0].get_mask_sizes
+        base = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in signature(base.forward).parameters else {}
         self.lengths: npt.NDArray[np.int64] = np.zeros(rows, dtype=np.int64)
 
     def feed(self, chunks: Sequence[Sequence[int]]) -> Any:
@@ -154,8 +158,8 @@ class Passes:
             chunks: Tokens of each row; not all empty.
 
         Returns:
-            The logits after the last token of each row, [rows, vocabulary] or what the head was narrowed to; of rows that
-            were fed nothing, they mean nothing.
+            The logits after the last token of each row, [rows, vocabulary] or what the head was narrowed to; of rows
+            that were fed nothing, they mean nothing.
         """
         import torch
 
@@ -175,7 +179,7 @@ class Passes:
             attention_mask=self._mask(positions),
             past_key_values=self._cache,
             use_cache=True,
-            logits_to_keep=1,
+            **self._last_only,
         )
         self.lengths += counts
         return outputs.logits[:, -1]
@@ -227,8 +231,8 @@ class Head:
 def narrowed(model: Any) -> Iterator[Head | None]:
     """A model for drawing: in evaluation mode, without gradients, its head as a `Head` where that can be.
 
-    None where the output embedding is no plain linear layer (an adapter lies on it, it is quantized): then all logits are
-    computed.
+    None where the output embedding is no plain linear layer (an adapter lies on it, it is quantized): then all logits
+    are computed.
     """
     import torch
 

@@ -1,9 +1,9 @@
 """Which tokens may follow in free text: those that keep it UTF-8, have no quote, and leave room to end it in time.
 
-Tokens of byte-level tokenizers may end in the middle of a character: "é" may be two tokens of a byte each. After the first
-byte of a character only tokens that go on with it are allowed, and so many tokens before the greatest length that the
-character can be completed, none that would begin another. The states are those of the table of well-formed byte sequences
-in section 3.9 of the Unicode standard.
+Tokens of byte-level tokenizers may end in the middle of a character: "é" may be two tokens of a byte each. After the
+first byte of a character only tokens that go on with it are allowed, and so many tokens before the greatest length that
+the character can be completed, none that would begin another. The states are those of the table of well-formed byte
+sequences in section 3.9 of the Unicode standard.
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
 import time
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -107,7 +106,7 @@ def test_all_doubles_of_a_wide_range_have_a_path_and_all_paths_are_in_it(exact, 
         assert domain.holds(codec.cell("x", walk(made, rng)))
 
 
-FORMS = ["%Y-%m-%d", "%d.%m.%Y", "%d %b, %Y", "%A %j %Y", "%d/%m/%y", '%B "%d" \\ %Y', "%e"][:6]
+FORMS = ["%Y-%m-%d", "%d.%m.%Y", "%d %b, %Y", "%A %j %Y", "%d/%m/%y", '%B "%d" \\ %Y']
 TIMES = ["%Y-%m-%dT%H:%M:%S", "%m/%d/%Y %I:%M %p", "%Y-%m-%d %H:%M:%S.%f", "%f %S %M %H %d %m %Y"]
 
 
@@ -121,7 +120,7 @@ TIMES = ["%Y-%m-%dT%H:%M:%S", "%m/%d/%Y %I:%M %p", "%Y-%m-%d %H:%M:%S.%f", "%f %
 )
 def test_dates_have_exactly_the_paths_of_their_range(exact, form, day, ranges, seconds, kind):
     column = Column(name="x", kind="date", form=form, nullable=True)
-    around = column.cell("x") if False else _code(day, seconds, form)
+    around = _code(day, seconds, form)
     exactly(exact[kind], column, Domain(tuple((around + low, around + high) for low, high in ranges), True))
 
 
@@ -225,7 +224,7 @@ def test_each_domain_has_one_automaton(exact):
     codec = RowCodec(exact["llama"], MIXED)
     automata = Automata(codec)
     assert automata.of("age", just(3)) is automata.of("age", Domain(((3, 3),)))
-    assert np.array_equal(automata.of("ok", MIXED.named["ok"].domain).start.forced[0], codec.value("ok", 0)[:1]) or True
+    assert automata.of("age", just(3)) is not automata.of("age", just(4))
 
 
 def test_patterns_that_are_not_known_are_told(exact):

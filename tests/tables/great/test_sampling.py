@@ -253,6 +253,22 @@ def test_models_that_cannot_hold_a_row_are_refused(exact):
         sampler((llama(tokenizer), tokenizer), temperature=0)
 
 
+def test_an_order_names_each_column_once(made):
+    with pytest.raises(ModelError, match="order is"):
+        sampler(made, order=NAMES[1:])
+
+
+def test_a_model_with_an_adapter_draws_with_it(exact):
+    from peft import LoraConfig, get_peft_model
+
+    tokenizer = exact["llama"]
+    plain, rules = llama(tokenizer), Rules(MIXED)
+    rows = sampler((plain, tokenizer), rules).sample([Want()] * 20, 1, quiet)
+    adapted = get_peft_model(plain, LoraConfig(target_modules=["q_proj", "lm_head"], init_lora_weights=False))
+    others = sampler((adapted, tokenizer), rules).sample([Want()] * 20, 1, quiet)
+    assert all(rules.broken(row) is None for row in others) and rows != others
+
+
 def test_progress_is_told(made, monkeypatch):
     monkeypatch.setattr(drafts, "_SAY_EVERY_S", 0.0)
     said = []

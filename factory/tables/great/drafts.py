@@ -17,11 +17,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from factory.errors import UserError
 from factory.tables.domain import Cell, Domain
 from factory.tables.great.automata import Automata, Node
 from factory.tables.great.codec import RowCodec
 from factory.tables.great.drawing import row_keys, uniforms
+from factory.tables.great.slots import ModelError
 from factory.tables.great.unicode import Tokens
 from factory.tables.rules import Rules
 from factory.tables.schema import Cells
@@ -133,7 +133,7 @@ class Drafting:
             max_text_tokens: Most tokens of a free text.
 
         Raises:
-            UserError: If the order does not name each learned column once.
+            ModelError: If the order does not name each column once.
         """
         self.codec = codec
         self.automata = Automata(codec, max_text_tokens)
@@ -142,7 +142,7 @@ class Drafting:
         learned = [column.name for column in codec.schema.learned]
         self._names = learned if self._random else list(order)
         if sorted(self._names) != sorted(learned):
-            raise UserError(f"order is {self._names}; expected 'random' or each of {learned} once.")
+            raise ModelError(f"order is {self._names}; expected 'random' or each of {learned} once.")
 
     def begin(self, wants: Sequence[Want], seed: int, first: int = 0) -> list[Draft]:
         """A draft for each want; the first is number `first` of the rows of the seed."""

@@ -16,7 +16,6 @@ from transformers import (
     OPTForCausalLM,
 )
 
-from factory.errors import UserError
 from factory.tables.column import Column
 from factory.tables.domain import Domain, just
 from factory.tables.great import drafts, sampling
@@ -255,7 +254,7 @@ def test_models_that_cannot_hold_a_row_are_refused(exact):
 
 
 def test_an_order_names_each_column_once(made):
-    with pytest.raises(UserError, match="order is"):
+    with pytest.raises(ModelError, match="order is"):
         sampler(made, order=NAMES[1:])
 
 

@@ -166,12 +166,13 @@ def save_model(model: Any, tokenizer: Any, settings: Settings, folder: Path) -> 
         config.write_text(json.dumps(values, indent=2, sort_keys=True))
 
 
-def load_trained(folder: Path, *, merge: bool) -> Any:
+def load_trained(folder: Path, *, merge: bool, base: str | None = None) -> Any:
     """The fine-tuned model in float32, from the folder that `save_model` wrote.
 
     Args:
         folder: With an adapter or all weights.
         merge: Whether an adapter becomes part of the weights, which makes drawing faster.
+        base: Folder of the adapter's base model, which may have moved; by default where it lay.
     """
     import torch
 
@@ -182,12 +183,12 @@ def load_trained(folder: Path, *, merge: bool) -> Any:
             return _pretrained(str(folder), torch.float32, device).eval()
         from peft import PeftModel
 
-        base = _pretrained(json.loads(config.read_text())["base_model_name_or_path"], torch.float32, device)
-        model = PeftModel.from_pretrained(base, folder)
+        place = base or json.loads(config.read_text())["base_model_name_or_path"]
+        model = PeftModel.from_pretrained(_pretrained(place, torch.float32, device), folder)
         return (model.merge_and_unload() if merge else model).eval()
 
 
-def merged(folder: Path) -> Path:
+def merged(folder: Path, base: str | None = None) -> Path:
     """A folder of all weights for engines that take no adapter: `folder` itself, or one beside it, made on first use."""
     if not (folder / "adapter_config.json").exists():
         return folder
@@ -196,7 +197,7 @@ def merged(folder: Path) -> Path:
         work = folder.with_name(f".{target.name}")
         shutil.rmtree(work, ignore_errors=True)
         with quiet():
-            load_trained(folder, merge=True).save_pretrained(work)
+            load_trained(folder, merge=True, base=base).save_pretrained(work)
             _transformers().AutoTokenizer.from_pretrained(folder).save_pretrained(work)
         work.rename(target)
     return target

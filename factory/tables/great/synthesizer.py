@@ -89,7 +89,7 @@ class Great:
         with _some_folder(folder) as place:
             trained = _unpacked(packed, place / "model")
             known = read_trained(trained)
-            _require_base(known)
+            self._require_base(known)
             return self._sampler(trained, known, schema, rules)
 
     def _sampler(self, trained: Path, known: Trained, schema: Schema, rules: Rules) -> Sampler:
@@ -101,7 +101,7 @@ class Great:
             from factory.tables.great.vllm_sampling import VllmSampler
 
             return VllmSampler(
-                merged(trained),
+                merged(trained, self._base(known)),
                 tokenizer,
                 schema,
                 rules,
@@ -113,7 +113,7 @@ class Great:
         from factory.tables.great.sampling import TransformersSampler
 
         return TransformersSampler(
-            load_trained(trained, merge=True),
+            load_trained(trained, merge=True, base=self._base(known)),
             tokenizer,
             schema,
             rules,
@@ -122,6 +122,17 @@ class Great:
             max_text_tokens=drawing.max_text_tokens,
             **options,
         )
+
+    def _base(self, known: Trained) -> str | None:
+        """Folder of the base model of an adapter: that of the settings, as it may have moved since."""
+        return self._settings.model if known.settings.lora else None
+
+    def _require_base(self, known: Trained) -> None:
+        if known.settings.lora and identity_of(self._settings.model) != known.base:
+            raise UserError(
+                f"great.model: the model in {self._settings.model!r} is not the one that was fine-tuned; "
+                "bring that one back, or train again."
+            )
 
 
 def _packed(folder: Path, most: int) -> _Packed:
@@ -154,14 +165,6 @@ def _holds(file: Path, digest: str) -> bool:
 def _digest(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _require_base(known: Trained) -> None:
-    if known.settings.lora and identity_of(known.settings.model) != known.base:
-        raise UserError(
-            f"great.model: the model in {known.settings.model!r} is not the one that was fine-tuned; "
-            "bring that one back, or train again."
-        )
 
 
 def _free() -> None:

@@ -364,7 +364,7 @@ def evaluate(
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write everything as JSON as well.")] = None,
 ) -> None:
-    """Measure synthetic texts or tables against real ones, without a model.
+    """Measure synthetic texts or tables against real ones.
 
     Texts: utility of a classifier trained on them, believability, diversity, drift and leakage. Tables (--target, --table
     or a run that makes rows of a table; --real has the rows trained on): efficiency of models trained on them, detection,

@@ -451,8 +451,8 @@ def test_all_bad_settings_are_reported_at_once_together_with_the_file(factory: C
     recipe = RECIPE.replace("summary}", "summary, accept: x}")
     found = complaints(factory, tmp_path, recipe, "--set", "a=1", "--set", "seed=x", "--set", "prompt.acept=1")
     assert found == [
-        "--set a: no step or top-level key 'a'; known: name, description, seed, engine, accept, budget, output, "
-        "rows, prompt",
+        "--set a: no step or top-level key 'a'; known: name, description, seed, engine, accept, budget, table, "
+        "output, rows, prompt",
         "--set prompt.acept: unknown key (did you mean 'accept'?)",
         "--set seed: expected a whole number, found 'x'",
         "bad.yaml:5:61: steps[1].prompt.accept: expected a whole number, found 'x'",

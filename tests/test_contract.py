@@ -51,7 +51,14 @@ HOOKS = {
 each_piece = pytest.mark.parametrize("piece", PIECES, ids=lambda piece: piece.name)
 ASKING = [method for method in METHODS if getattr(method.module(), "ASKS", True)]
 # What makes training short, by the name of the option, in steps that learn a table or compare rows with one.
-QUICK = {"epochs": "2", "train.max_steps": "3", "train.max_seconds": "null", "model": "scratch", "seeds": "1"}
+QUICK = {
+    "epochs": "2",
+    "fewest_steps": "1",
+    "train.max_steps": "3",
+    "train.max_seconds": "null",
+    "model": "scratch",
+    "seeds": "1",
+}
 each_method = pytest.mark.parametrize("method", METHODS, ids=lambda piece: piece.name)
 
 
@@ -79,7 +86,7 @@ def quick(name: str) -> list[str]:
     found = []
     loaded = load_recipe(recipes()[name])
     for step in loaded.steps:
-        if "table" in step.options.model_fields:
+        if "table" in type(step.options).model_fields:
             held = {
                 **step.options.model_dump(),
                 **{f"train.{key}": 0 for key in step.options.model_dump().get("train", {})},

@@ -33,7 +33,7 @@ def tables(draw):
         elif kind == "text":
             cell = draw(texts)
         elif kind == "float":
-            cell = code_of_float(draw(st.floats(allow_nan=False)))
+            cell = code_of_float(draw(st.floats(allow_nan=False, allow_infinity=False)))
         elif kind == "date":
             options["form"] = draw(
                 st.sampled_from(["%Y-%m-%d", "%d.%m.%Y", "%d %b, %Y", "%Y-%m-%dT%H:%M:%S", "%m/%d/%Y %H:%M"])

@@ -2,7 +2,7 @@
 
 The autoencoder draws whole rows; it cannot be told of one cell to give the others. So wants and relations are met by
 drawing again, in a bounded number of rounds, and a want that no row has met by then gets None. It is a baseline:
-`gaussian_copula`, `rowar` and `great` draw what is wanted.
+`gaussian_copula`, `row_transformer` and `great` draw what is wanted.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ class TvaeSampler:
             if not left:
                 break
             say(f"{len(wants) - left:,} of {len(wants):,} rows drawn, round {number} of at most {ROUNDS}")
-            candidates = self._candidates(min(max(LEAST_ROWS, 2 * left if number > 1 else left), MOST_ROWS), generator)
+            count = left if number == 1 else max(LEAST_ROWS, 2 * left)  # all fit at once where nothing is asked of them
+            candidates = self._candidates(min(count, MOST_ROWS), generator)
             _hand_out(candidates, waiting, rows)
         return rows
 

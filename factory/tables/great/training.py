@@ -192,6 +192,7 @@ class _Training:
         state, place = found
         set_trained(self.model, weights_of(place))
         restore_optimizer(self._optimizer, place)
+        self._say(f"training: going on from the checkpoint after step {state.step:,} of {state.steps:,}")
         return state
 
     def _step(self) -> None:

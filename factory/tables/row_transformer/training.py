@@ -92,6 +92,8 @@ class Training:
         self._permutation: tuple[int, Tensor] = (-1, torch.empty(0))
         self._clock = {"say": time.monotonic(), "store": time.monotonic(), "begin": time.monotonic()}
         self._first_step = self.place.step
+        if self._first_step:
+            say(f"learning the table: going on from the checkpoint after step {self._first_step:,} of {self._steps:,}")
 
     def run(self) -> Weights:
         """Train to the end: the best averaged weights, on the CPU."""

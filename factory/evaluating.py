@@ -18,7 +18,8 @@ from typing import Any, Final
 import msgspec
 
 from factory.datasets_io.rows import read_rows
-from factory.errors import DiskError, Problem, RecipeError, RunDirError, SourceError, UserError
+from factory.datasets_io.whole import write_whole
+from factory.errors import Problem, RecipeError, RunDirError, SourceError, UserError
 from factory.evaluation.bootstrap import RESAMPLES
 from factory.evaluation.compare import Evaluation, compare
 from factory.evaluation.downstream import DRAWS
@@ -94,15 +95,8 @@ def write(evaluation: msgspec.Struct, path: str | Path) -> None:
     Raises:
         DiskError: If it cannot be written.
     """
-    path = Path(path)
-    fresh = path.with_name(f".{path.name}.new")
     encoded = msgspec.json.encode({"made_by": MADE_BY, "evaluation": evaluation})
-    try:
-        fresh.write_bytes(msgspec.json.format(encoded, indent=2) + b"\n")
-        fresh.replace(path)
-    except OSError as error:
-        fresh.unlink(missing_ok=True)
-        raise DiskError(f"{path}: cannot be written ({error.strerror or error}).") from error
+    write_whole(Path(path), msgspec.json.format(encoded, indent=2) + b"\n")
 
 
 def check_out(path: str | Path) -> None:

@@ -19,7 +19,8 @@ from typing import Any, Final
 import msgspec
 
 from factory.datasets_io.rows import RESERVED, read_rows
-from factory.errors import DiskError, RunDirError, SourceError, UserError
+from factory.datasets_io.whole import write_whole
+from factory.errors import RunDirError, SourceError, UserError
 from factory.evaluating import MOST_SETS, UNNAMED, source_names
 from factory.evaluation.tables.compare import SEEDS, TableEvaluation, compare
 from factory.evaluation.tables.distributions import Distributions, distributions
@@ -98,14 +99,8 @@ def write_page(evaluated: Evaluated, path: str | Path, title: str) -> None:
     Raises:
         DiskError: If it cannot be written.
     """
-    path = Path(path)
-    fresh = path.with_name(f".{path.name}.new")
-    try:
-        fresh.write_text(page(evaluated.evaluation, evaluated.distributions, title), encoding="utf-8", errors="replace")
-        fresh.replace(path)
-    except OSError as error:
-        fresh.unlink(missing_ok=True)
-        raise DiskError(f"{path}: cannot be written ({error.strerror or error}).") from error
+    html = page(evaluated.evaluation, evaluated.distributions, title)
+    write_whole(Path(path), html.encode("utf-8", "replace"))
 
 
 def check_page(path: str | Path) -> None:

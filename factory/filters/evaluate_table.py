@@ -23,6 +23,7 @@ from pydantic import Field
 from factory.context import Context
 from factory.context.making import Say
 from factory.datasets_io.rows import read_rows
+from factory.datasets_io.whole import write_whole
 from factory.errors import DiskError, OptionError, SourceError, UserError
 from factory.evaluation.bootstrap import Figure
 from factory.evaluation.tables.compare import TableEvaluation, compare
@@ -171,15 +172,10 @@ def _shown(figure: Figure) -> str:
 def _write(folder: Path, found: TableEvaluation, html: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, content in (
-            ("evaluation.json", msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n"),
-            ("page.html", html.encode("utf-8", "replace")),
-        ):
-            fresh = folder / f".{name}.new"
-            fresh.write_bytes(content)
-            fresh.replace(folder / name)
     except OSError as error:
-        raise DiskError(f"{folder}: cannot be written ({error.strerror or error}).") from error
+        raise DiskError(f"{folder}: cannot be made ({error.strerror or error}).") from error
+    write_whole(folder / "evaluation.json", msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
+    write_whole(folder / "page.html", html.encode("utf-8", "replace"))
 
 
 def _path(test: TestRows, base: Path) -> Path:

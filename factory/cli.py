@@ -378,17 +378,25 @@ def evaluate(
     if out is not None:
         check_out(out)
     given = {"target": target, "holdout": holdout, "missing": missing or [], "seeds": seeds}
+    columns: dict[str, Any] = {"text": text, "label": label, "real_text": real_text, "real_label": real_label}
     if target is not None or table or holds_tables(sources):
+        _only_for("texts", {**columns, "values": values, "draws": draws, "resamples": resamples})
         typer.echo(_evaluate_tables(sources, real, out, page, test=test, by=by, **given))
         return
-    if page is not None or holdout is not None or missing:
-        raise UserError("--page, --holdout and --missing are for tables; name --target, or say --table.")
+    _only_for("tables (name --target, or say --table)", {**given, "page": page})
     pairs = dict(_pair(each) for each in values or [])
-    columns: dict[str, Any] = {"text": text, "label": label, "real_text": real_text, "real_label": real_label}
     result = measure(sources, real, test=test, by=by, values=pairs, draws=draws, resamples=resamples, **columns)
     if out is not None:
         write(result, out)
     typer.echo(evaluation_text(result))
+
+
+def _only_for(what: str, given: dict[str, Any]) -> None:
+    """Refuse options that would be ignored."""
+    defaults = {"text": "text", "draws": 5, "resamples": 1000, "seeds": 3}
+    wrong = [f"--{name.replace('_', '-')}" for name, value in given.items() if value and value != defaults.get(name)]
+    if wrong:
+        raise UserError(f"{' and '.join(wrong)}: only for {what}; leave out what does not apply.")
 
 
 def _evaluate_tables(sources: list[str], real: str, out: Path | None, page: Path | None, **settings: Any) -> str:

@@ -86,7 +86,9 @@ def test_a_column_that_is_not_there_counts_as_missing_and_is_said(factory: Comma
         (("plain.csv", *REAL, "--out", "train.csv"), "is no evaluation"),
         (("plain.csv", *REAL, "--page", "nowhere/e.html"), "there is no folder"),
         (("odd.jsonl", *REAL), "no column 'age'"),
-        (("plain.csv", "--real", "train.csv", "--page", "e.html"), "are for tables"),
+        (("plain.csv", "--real", "train.csv", "--page", "e.html"), "--page: only for tables (name --target"),
+        (("plain.csv", "--real", "train.csv", "--seeds", "4"), "--seeds: only for tables"),
+        (("plain.csv", *REAL, "--label", "rich", "--draws", "9"), "--label and --draws: only for texts"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_sentence(factory: Command, arguments: tuple[str, ...], message: str) -> None:

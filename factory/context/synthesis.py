@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from factory.context.context import Context, NotYetKnown
-from factory.context.wanting import Slot, SynthesisOptions, slots
+from factory.context.wanting import Slot, SynthesisOptions, known_identifiers, slots
 from factory.recipe.tables import LoadedTable
 from factory.records import Outcome, Provenance, Record, Unknown, derive_seed, derived_id, digest, reject
 from factory.tables.column import Value
@@ -60,12 +60,16 @@ async def synthesize(
     Raises:
         UserError: If the table cannot be learnt.
     """
-    async for record in records:
-        yield record
     loaded = options.table.load(ctx.base)
+    taken: dict[str, list[Value]] = {column.name: [] for column in loaded.schema.columns if column.kind == "identifier"}
+    async for record in records:
+        if isinstance(record, Record):
+            for name, values in taken.items():
+                values.append(record.fields.get(name))
+        yield record
     for note in loaded.notes:
         ctx.note(note)
-    drawing = _Drawing(ctx, options, loaded, maker)
+    drawing = _Drawing(ctx, options, loaded, maker, taken)
     try:
         async for outcome in drawing.rows():
             yield outcome
@@ -87,7 +91,14 @@ def _foreseen(ctx: Context, drawing: _Drawing) -> list[Outcome]:
 class _Drawing:
     """One model, and the rows that are drawn from it."""
 
-    def __init__(self, ctx: Context, options: SynthesisOptions, loaded: LoadedTable, maker: Maker) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        options: SynthesisOptions,
+        loaded: LoadedTable,
+        maker: Maker,
+        taken: Mapping[str, Iterable[Value]],
+    ) -> None:
         self._ctx = ctx
         self._options = options
         self._loaded = loaded
@@ -104,6 +115,12 @@ class _Drawing:
         self._drawn = 0
         self.wanted = slots(options, loaded, ctx.base, self._seed)[: ctx.session.limit]
         self.given = 0
+        self._as_text = self._too_large_for_files()
+        self._made_up = self._identifiers(taken)
+        for slot in self.wanted:
+            for group, seen in self._seen.items():
+                if not slot.draws(group) and set(group) <= slot.cells.keys():
+                    seen.add(tuple(slot.cells[name] for name in group))
 
     async def rows(self) -> AsyncIterator[Outcome]:
         """Draw until every wanted row is there; in their order."""
@@ -112,7 +129,6 @@ class _Drawing:
         self._model = await ctx.artifact(self._model_key, self._fit, kind="model")
         table = self._loaded.table
         ctx.stats.trained = f"`{ctx.method}` trained on {table.rows:,} rows of {self._loaded.name}"
-        made_up = self._identifiers()
         todo = deque((slot, 0) for slot in self.wanted)
         ready: dict[int, Record | None] = {}
         for number in range(MOST_TRIES * len(self.wanted)):
@@ -121,7 +137,7 @@ class _Drawing:
             batch = [todo.popleft() for _ in range(min(self._batch_rows, len(todo)))]
             key, drawn = await self._draw([slot for slot, _ in batch], number)
             for ordinal, ((slot, tries), cells) in enumerate(zip(batch, drawn, strict=True)):
-                record = self._record(slot, cells, made_up, derived_id(ctx.step, key, ordinal), key, number)
+                record = self._record(slot, cells, derived_id(ctx.step, key, ordinal), key, number)
                 problem = self._problem(slot, cells)
                 if problem is None:
                     ready[slot.number] = record
@@ -190,15 +206,27 @@ class _Drawing:
             )
         return self._sampler
 
-    def _identifiers(self) -> dict[str, list[Value]]:
-        """Identifiers for all rows, by column; none of them is one of the table."""
+    def _identifiers(self, taken: Mapping[str, Iterable[Value]]) -> dict[str, list[Value]]:
+        """Identifiers for all rows, by column; none is one that is known, that is given, or that a step before made."""
         count = len(self.wanted)
         found: dict[str, list[Value]] = {}
         for column in self._loaded.schema.columns:
             if column.kind == "identifier":
-                known = self._loaded.table.cells[column.name]
+                known = known_identifiers(column, self._loaded, self.wanted, taken[column.name])
                 seed = derive_seed(self._seed, self._ctx.step, "identifiers", column.name)
                 found[column.name] = list(fresh(column, known, count, seed))
+        return found
+
+    def _too_large_for_files(self) -> set[str]:
+        """Columns with whole numbers that no file format holds as numbers, in what is learnt or what is given."""
+        columns = self._loaded.schema.columns
+        found = {
+            each.name for each in columns if each.kind == "integer" and not INT64 > each.high >= each.low >= -INT64
+        }
+        for slot in self.wanted:
+            found |= {
+                name for name, value in slot.given.items() if isinstance(value, int) and not -INT64 <= value < INT64
+            }
         return found
 
     def _problem(self, slot: Slot, cells: Cells | None) -> tuple[str] | None:
@@ -209,6 +237,9 @@ class _Drawing:
         broken = self._rules.broken(cells)
         if broken is not None:
             raise RuntimeError(f"a row of '{self._ctx.method}' breaks {broken}; its sampler must not give it out")
+        if slot.cells and self._rules.unrelated({**cells, **slot.cells}) is not None:
+            self._thrown["broken_by_given"] += 1
+            return ("broken_by_given",)
         for group, seen in self._seen.items():
             if not set(group) <= cells.keys() or not slot.draws(group):
                 continue
@@ -219,11 +250,9 @@ class _Drawing:
             seen.add(values)
         return None
 
-    def _record(
-        self, slot: Slot, cells: Cells | None, made_up: dict[str, list[Value]], name: str, key: str, number: int
-    ) -> Record:
+    def _record(self, slot: Slot, cells: Cells | None, name: str, key: str, number: int) -> Record:
         """The row as a record; what was given in a table with gaps stays as it was."""
-        ids = {column: values[slot.number] for column, values in made_up.items()}
+        ids = {column: values[slot.number] for column, values in self._made_up.items()}
         drawn = {} if cells is None else self._loaded.schema.row(cells)
         fields = {column: slot.given.get(column, drawn.get(column, ids.get(column))) for column in self._columns(slot)}
         provenance = Provenance(
@@ -242,10 +271,8 @@ class _Drawing:
         return [*names, *(name for name in slot.given if name not in names)]
 
     def _stored(self, column: str, value: Value) -> Value:
-        """Whole numbers that no file format holds as numbers are kept as text, all of their column."""
-        known = self._loaded.schema.named.get(column)
-        huge = known is not None and known.kind == "integer" and not -INT64 <= known.low <= known.high < INT64
-        return str(value) if huge and value is not None else value
+        """Whole numbers of a column that holds too large ones are kept as text, all of them."""
+        return str(value) if column in self._as_text and isinstance(value, int) else value
 
     def _report(self) -> None:
         ctx, given = self._ctx, self._ctx.stats.counted

@@ -7,7 +7,8 @@ given cells stay as they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -24,12 +25,16 @@ from factory.recipe.tables import LoadedTable, TableSource, check_table, named_r
 from factory.records import Provenance, Record, digest
 from factory.resources import find
 from factory.tables.column import CellError, Value
+from factory.tables.column import Column as ColumnOfTable
 from factory.tables.conditions import conditions, shares
 from factory.tables.domain import Cell, Domain, just
+from factory.tables.identifiers import IdentifierError, fresh
 from factory.tables.rules import Rules
 from factory.tables.schema import Schema
 from factory.tables.synthesizer import Want
 
+MOST_CHECKED = 100_000  # identifiers that `factory check` makes up to see whether there is room for them
+Parts = list[tuple[Domain, float]]
 Condition = str | int | float | bool | None | list[str | int | float | bool | None]
 
 
@@ -47,6 +52,12 @@ class Gaps(Strict):
     header: tuple[Column, ...] | None = None
     quotes: bool = True
     first: Count | None = None
+
+    @model_validator(mode="after")
+    def _of_a_file(self) -> Self:
+        if self.path is None and (self.header is not None or not self.quotes):
+            raise ValueError("impute: 'header' and 'quotes' tell of the file in 'path', which is not given")
+        return self
 
 
 class SynthesisOptions(StepOptions):
@@ -83,12 +94,14 @@ class Slot:
         number: Its place among them, from 0.
         want: How it must be.
         given: Values that stay as they are, by column.
+        cells: The same as cells, as far as they are of the kind of their column; also those that no learned row has.
         parent: The row of the user that is completed.
     """
 
     number: int
     want: Want
     given: Mapping[str, Value] = field(default_factory=dict)
+    cells: Mapping[str, Cell] = field(default_factory=dict)
     parent: Record | None = None
 
     def draws(self, columns: Iterable[str]) -> bool:
@@ -108,12 +121,19 @@ def check_synthesis(options: SynthesisOptions, base: Path) -> list[UserError]:
             check(options, loaded)
         except UserError as error:
             found.append(OptionError(name, str(error)))
-    if not found:
-        try:
-            slots(options, loaded, base, 0)
-        except OptionError as error:
-            found.append(error)
-    return found
+    if found:
+        return found
+    try:
+        wanted = slots(options, loaded, base, 0)
+    except OptionError as error:
+        return [error]
+    try:
+        for column in loaded.schema.columns:
+            if column.kind == "identifier":
+                fresh(column, known_identifiers(column, loaded, wanted), min(len(wanted), MOST_CHECKED), 0)
+    except IdentifierError as error:
+        return [OptionError("rows" if options.impute is None else "impute", str(error))]
+    return []
 
 
 def check_without_text(options: SynthesisOptions, base: Path) -> list[UserError]:
@@ -132,6 +152,21 @@ def check_without_text(options: SynthesisOptions, base: Path) -> list[UserError]
             "'only', or, if it is no free text, say so: 'columns: {…: {kind: category}}'.",
         )
     ]
+
+
+def known_identifiers(
+    column: ColumnOfTable, loaded: LoadedTable, wanted: Iterable[Slot], more: Iterable[Value] = ()
+) -> list[Cell]:
+    """Identifiers that are somebody's: those learned, those held out, those given in rows with gaps, and more."""
+    held_out = (row.get(column.name) for row in loaded.held_out)
+    given = (slot.given.get(column.name) for slot in wanted)
+    found = list(loaded.table.cells[column.name])
+    for value in itertools.chain(held_out, given, more):
+        try:
+            found.append(column.cell(value))
+        except CellError:
+            continue  # of another kind, so that none that is made up is like it
+    return [cell for cell in found if cell is not None]
 
 
 def synthesis_columns(options: SynthesisOptions, base: Path, incoming: set[str] | None) -> set[str] | None:
@@ -155,12 +190,13 @@ def _where(options: SynthesisOptions, loaded: LoadedTable) -> dict[str, Domain]:
     return conditions(loaded.schema, options.where)
 
 
-def _balance(options: SynthesisOptions, loaded: LoadedTable) -> list[tuple[Mapping[str, Domain], float]]:
-    wanted: dict[str, dict[object, float]] = {
-        name: {value: share for value, share in parts.items()}  # texts as keys of any kind
-        for name, parts in options.balance.items()
-    }
-    return list(shares(loaded.schema, wanted))
+def _balance(options: SynthesisOptions, loaded: LoadedTable) -> list[Parts]:
+    """For each column its parts, as restrictions with their shares."""
+    found: list[Parts] = []
+    for name, parts in options.balance.items():
+        wanted: dict[object, float] = {value: share for value, share in parts.items()}  # texts as keys of any kind
+        found.append([(domains[name], share) for domains, share in shares(loaded.schema, {name: wanted})])
+    return found
 
 
 def slots(options: SynthesisOptions, loaded: LoadedTable, base: Path, seed: int) -> list[Slot]:
@@ -174,12 +210,18 @@ def slots(options: SynthesisOptions, loaded: LoadedTable, base: Path, seed: int)
     count = options.rows or loaded.table.rows
     where = _where(options, loaded)
     rules = loaded.rules()
-    wants = []
-    for domains, share in _balance(options, loaded) or [({}, 1.0)]:
-        both = {**where, **{name: domain & where.get(name, domain) for name, domain in domains.items()}}
-        _possible(rules, both, "balance" if domains else "where")
-        wants.append((Want(both), share))
-    return [Slot(number, want) for number, want in enumerate(_spread(wants, count, seed))]
+    names, balance = list(options.balance), _balance(options, loaded)
+    _possible(rules, where, "where")
+    combinations = [
+        tuple(parts[at][0] for parts, at in zip(balance, row, strict=True)) for row in _spread(balance, count)
+    ]
+    wants: dict[tuple[Domain, ...], Want] = {}
+    for combination in dict.fromkeys(combinations):
+        both = {name: domain & where.get(name, domain) for name, domain in zip(names, combination, strict=True)}
+        _possible(rules, {**where, **both}, "balance")
+        wants[combination] = Want({**where, **both})
+    order = Candidates(digest("slot", seed, number) for number in range(count)).draw("slots", count)
+    return [Slot(number, wants[combinations[place]]) for number, place in enumerate(order)]
 
 
 def _possible(rules: Rules, wanted: Mapping[str, Domain], option: str) -> None:
@@ -192,18 +234,25 @@ def _possible(rules: Rules, wanted: Mapping[str, Domain], option: str) -> None:
             )
 
 
-def _spread(wants: list[tuple[Want, float]], count: int, seed: int) -> list[Want]:
-    """So many wants in these shares, by largest remainder, in an order drawn from the seed."""
-    if len(wants) == 1:
-        return [wants[0][0]] * count
-    exact = [share * count for _, share in wants]
-    counts = [int(number) for number in exact]
-    by_remainder = sorted(range(len(wants)), key=lambda index: (counts[index] - exact[index], index))
-    for index in by_remainder[: count - sum(counts)]:
-        counts[index] += 1
-    laid_out = [want for (want, _), number in zip(wants, counts, strict=True) for _ in range(number)]
-    order = Candidates(digest("slot", seed, number) for number in range(len(laid_out))).draw("slots", len(laid_out))
-    return [laid_out[index] for index in order]
+def _spread(balance: Sequence[Parts], count: int) -> list[tuple[int, ...]]:
+    """For each of so many rows the part that it falls into, by column.
+
+    Every column has its own shares, by largest remainder; and each column's parts are spread evenly over the rows as they
+    are sorted by the columns before it, so that combinations come as often as the product of their shares says, nearly.
+
+    >>> _spread([[("a", 0.5), ("b", 0.5)], [("c", 0.5), ("d", 0.5)]], 4)
+    [(0, 0), (0, 1), (1, 0), (1, 1)]
+    """
+    rows: list[tuple[int, ...]] = [()] * count
+    for parts in balance:
+        exact = [share * count for _, share in parts]
+        counts = [int(number) for number in exact]
+        by_remainder = sorted(range(len(parts)), key=lambda part: (counts[part] - exact[part], part))
+        for part in by_remainder[: count - sum(counts)]:
+            counts[part] += 1
+        places = [((at + 0.5) / number, part) for part, number in enumerate(counts) for at in range(number)]
+        rows = sorted((*row, part) for row, (_, part) in zip(rows, sorted(places), strict=True))
+    return rows
 
 
 # --- gaps ---------------------------------------------------------------------------------------------
@@ -229,22 +278,22 @@ def _gaps(options: SynthesisOptions, gaps: Gaps, loaded: LoadedTable, base: Path
         path = _gaps_path(gaps, base)
         rows = named_rows(read_rows(path, gaps.header, quotes=gaps.quotes))
     provenance = Provenance(step="impute", method="rows")
+    rules = loaded.rules()
+    number = -1
     try:
         for number, (name, row) in enumerate(islice(rows, gaps.first)):
-            given, want = _given(row, loaded.schema)
-            yield Slot(number, Want(want), given, Record(name, dict(row), provenance))
+            given, cells = _given(row, loaded.schema)
+            yield Slot(number, Want(_wanted(cells, rules)), given, cells, Record(name, dict(row), provenance))
     except SourceError as error:
         raise OptionError("impute.path", str(error)) from error
+    if number < 0:
+        raise OptionError("impute.path", f"{gaps.path}: no rows; expected a table whose gaps are to be filled.")
 
 
-def _given(row: Mapping[str, Any], schema: Schema) -> tuple[dict[str, Value], dict[str, Domain]]:
-    """Cells of a row that are there: as values, and as what they allow.
-
-    A value that no learned row has (another category, a greater number) is kept, and plays a part in what is drawn as the
-    nearest value that the model knows, or none.
-    """
+def _given(row: Mapping[str, Any], schema: Schema) -> tuple[dict[str, Value], dict[str, Cell]]:
+    """Cells of a row that are there: as values, and as cells where they are of the kind of their column."""
     given: dict[str, Value] = {}
-    wanted: dict[str, Domain] = {}
+    cells: dict[str, Cell] = {}
     for name, value in row.items():
         column = schema.named.get(name)
         if column is None:
@@ -259,8 +308,26 @@ def _given(row: Mapping[str, Any], schema: Schema) -> tuple[dict[str, Value], di
             continue
         given[name] = column.value(cell)
         if column.kind != "identifier":
-            wanted[name] = just(_nearest(cell, column.domain))
-    return given, wanted
+            cells[name] = cell
+    return given, cells
+
+
+def _wanted(cells: Mapping[str, Cell], rules: Rules) -> dict[str, Domain]:
+    """What cells that are given ask of a row.
+
+    A value that no learned row has (a greater number) plays a part as the nearest value that the model knows; what is
+    drawn beside it is held to the value itself.
+    """
+    schema = rules.schema
+    known = {name: _nearest(cell, schema.named[name].domain) for name, cell in cells.items()}
+    wanted = {name: just(cell) for name, cell in known.items()}
+    if known != cells:
+        for column in schema.learned:
+            if column.name in rules.linked and column.name not in cells:
+                domain = rules.narrow(column.name, cells)
+                if not domain.empty:
+                    wanted[column.name] = domain
+    return wanted
 
 
 def _nearest(cell: Cell, domain: Domain) -> Cell:

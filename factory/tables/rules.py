@@ -100,4 +100,9 @@ class Rules:
         for name, domain in self.domains.items():
             if name in cells and not domain.holds(cells[name]):
                 return f"domain of {name}"
-        return next((relation.shown for relation in self.relations if relation.broken(cells)), None)
+        return self.unrelated(cells)
+
+    def unrelated(self, cells: Known) -> str | None:
+        """The relation that cells break, whether they are in their domains or not; only those with all cells there."""
+        whole = (relation for relation in self.relations if cells.keys() >= set(relation.columns))
+        return next((relation.shown for relation in whole if relation.broken(cells)), None)

@@ -6,7 +6,8 @@ whose missing cells are to be filled. Model and batches are artifacts of the jou
 the batch that was being drawn, and no row comes twice.
 
 A row that was given up (the cells drawn first left nothing for a later one) or that breaks `unique(…)` is rejected for
-that reason and drawn again; nothing else is ever thrown away.
+that reason and drawn again, as is a filled one that breaks a relation by a given cell which no learned row has; nothing
+else is ever thrown away. A row whose given cells break a relation by themselves is rejected at once.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ FORMAT = 1
 MOST_TRIES = 100
 INT64 = 2**63
 RULE = "table"
+BROKEN_BY_GIVEN = "broken_by_given"
 
 
 @dataclass(frozen=True)
@@ -129,8 +131,18 @@ class _Drawing:
         self._model = await ctx.artifact(self._model_key, self._fit, kind="model")
         table = self._loaded.table
         ctx.stats.trained = f"`{ctx.method}` trained on {table.rows:,} rows of {self._loaded.name}"
-        todo = deque((slot, 0) for slot in self.wanted)
+        todo: deque[tuple[Slot, int]] = deque()
         ready: dict[int, Record | None] = {}
+        for slot in self.wanted:
+            if self._rules.unrelated(slot.cells) is None:
+                todo.append((slot, 0))
+                continue
+            self._thrown[BROKEN_BY_GIVEN] += 1  # whatever is drawn
+            ready[slot.number] = None
+            name = derived_id(ctx.step, self._model_key, slot.number)
+            yield reject(self._record(slot, None, name, self._model_key, 0), RULE, BROKEN_BY_GIVEN)
+        async for outcome in self._in_order(ready):
+            yield outcome
         for number in range(MOST_TRIES * len(self.wanted)):
             if not todo:
                 break
@@ -238,8 +250,8 @@ class _Drawing:
         if broken is not None:
             raise RuntimeError(f"a row of '{self._ctx.method}' breaks {broken}; its sampler must not give it out")
         if slot.cells and self._rules.unrelated({**cells, **slot.cells}) is not None:
-            self._thrown["broken_by_given"] += 1
-            return ("broken_by_given",)
+            self._thrown[BROKEN_BY_GIVEN] += 1
+            return (BROKEN_BY_GIVEN,)
         for group, seen in self._seen.items():
             if not set(group) <= cells.keys() or not slot.draws(group):
                 continue

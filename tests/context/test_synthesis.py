@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -256,3 +257,103 @@ def test_huge_numbers_come_out_whole(tmp_path: Path) -> None:
         run(tmp_path, "{rows: 30}", table="{path: people.jsonl, columns: {n: {kind: integer}, m: {kind: integer}}}")
     )
     assert all(2**70 <= int(row["n"]) <= 2**70 + 117 for row in found)
+
+
+def other(folder: Path, rows_of: list[dict[str, Any]], text: str, out: str = "out", **named: Any) -> RunResult:
+    """A run over another table, `other.jsonl`; the text follows `name: other`."""
+    (folder / "other.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows_of))
+    (folder / "o.yaml").write_text(f"name: other\n{text}\n")
+    return factory.run(folder / "o.yaml", folder / out, progress=False, **named)
+
+
+def gaps_of(folder: Path, *gaps: dict[str, Any]) -> None:
+    (folder / "gaps.jsonl").write_text("".join(json.dumps(row) + "\n" for row in gaps))
+
+
+def test_shares_of_several_columns_are_each_kept_to_within_a_row(tmp_path: Path) -> None:
+    table = [{"u": "abcd"[at % 4], "v": "efgh"[at // 4 % 4], "w": "ijkl"[at // 16 % 4]} for at in range(128)]
+    quarter = {name: dict.fromkeys(letters, 0.25) for name, letters in (("u", "abcd"), ("v", "efgh"), ("w", "ijkl"))}
+    for count in (16, 100, 10):
+        step = json.dumps({"rows": count, "balance": quarter})
+        found = rows(
+            other(tmp_path, table, f"table: {{path: other.jsonl}}\nsteps: [gaussian_copula: {step}]", f"o{count}")
+        )
+        for name in "uvw":
+            counts = Counter(row[name] for row in found)
+            assert max(counts.values()) - min(counts.values()) <= 1, (count, name)
+    together = Counter((row["u"], row["v"]) for row in rows(RunResultAt(tmp_path / "o100")))
+    assert max(together.values()) <= 100 / 16 + 2, "combinations come as often as the product of the shares says"
+
+
+class RunResultAt:
+    """The dataset of an earlier run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+
+def test_identifiers_are_those_of_nobody(tmp_path: Path) -> None:
+    table = [{"id": number, "k": "ab"[number % 2]} for number in range(1, 101)]
+    found = rows(
+        other(
+            tmp_path,
+            table,
+            "table: {path: other.jsonl, held_out: 0.5}\nsteps: [gaussian_copula: {rows: 40}, tvae: {rows: 40, epochs: 1}]",
+        )
+    )
+    ids = [row["id"] for row in found]
+    assert len(set(ids)) == 80, "two steps share no identifier"
+    assert not set(ids) & set(range(1, 101)), "none of a row that was held out either"
+    gaps_of(tmp_path, {"id": None, "k": "a"}, {"id": 101, "k": "b"}, {"id": None, "k": None}, {"id": 103, "k": None})
+    text = "table: {path: other.jsonl}\nsteps: [gaussian_copula: {impute: {path: gaps.jsonl}}]"
+    ids = [row["id"] for row in rows(other(tmp_path, table, text, "filled"))]
+    assert ids[1::2] == [101, 103] and len(set(ids)) == 4
+
+
+def test_filled_rows_are_unique_beside_those_that_are_given(tmp_path: Path) -> None:
+    table = [{"a": a, "b": b} for a, b in ("xp", "xq", "xr", "yp", "yq")]
+    gaps_of(tmp_path, *({"a": a, "b": b} for a, b in (("x", None), ("x", "p"), ("x", "q"), ("y", None), ("y", "p"))))
+    text = 'table: {path: other.jsonl, constraints: ["unique(a, b)"]}\n'
+    for seed in range(4):
+        step = f"seed: {seed}\nsteps: [gaussian_copula: {{impute: {{path: gaps.jsonl}}}}]"
+        found = [(row["a"], row["b"]) for row in rows(other(tmp_path, table, text + step, f"o{seed}"))]
+        assert found == [("x", "r"), ("x", "p"), ("x", "q"), found[3], ("y", "p")]
+        assert found[3] in (("y", "q"), ("y", "r"))
+
+
+def test_what_is_filled_keeps_relations_to_given_cells_that_nobody_has(tmp_path: Path) -> None:
+    table = [{"a": at % 30, "b": at % 30 + at * 7 % 41} for at in range(60)]
+    text = "table: {path: other.jsonl, constraints: [a <= b]}\nsteps: [gaussian_copula: {impute: {path: gaps.jsonl}}]"
+    gaps_of(tmp_path, *[{"a": 45, "b": None}] * 30)
+    assert all(row["a"] == 45 <= row["b"] for row in rows(other(tmp_path, table, text)))
+    gaps_of(tmp_path, {"a": 20, "b": 3}, {"a": 5, "b": None})
+    result = other(tmp_path, table, text, "broken")
+    assert result.status == "partial" and len(rows(result)) == 1
+    assert "broken_by_given 1" in result.message
+
+
+def test_given_numbers_of_any_size_are_kept(tmp_path: Path) -> None:
+    table = [{"n": number, "g": "xy"[number % 2]} for number in range(13)]
+    (tmp_path / "gaps.csv").write_text("n,g,more\n99999999999999999999,,1\n3,,-88888888888888888888\n")
+    text = "table: {path: other.jsonl}\nsteps: [gaussian_copula: {impute: {path: gaps.csv}}]"
+    found = rows(other(tmp_path, table, text))
+    assert [row["n"] for row in found] == ["99999999999999999999", "3"]
+    assert [row["more"] for row in found] == ["1", "-88888888888888888888"]
+
+
+@pytest.mark.parametrize(
+    ("table", "step", "told"),
+    [
+        ([{"id": f"{letter}{digit}", "k": digit} for letter in "ABCD" for digit in range(10)], "{rows: 400}", "rows: "),
+        ([{"k": 1}, {"k": 2}], "{impute: {path: empty.csv}}", "impute.path: empty.csv: no rows"),
+        ([{"k": 1}, {"k": 2}], "{impute: {quotes: false}}", "tell of the file in 'path'"),
+    ],
+)
+def test_what_cannot_be_is_known_before_anything_is_learnt(
+    tmp_path: Path, table: list[dict[str, Any]], step: str, told: str
+) -> None:
+    (tmp_path / "empty.csv").write_text("k\n")
+    (tmp_path / "other.jsonl").write_text("".join(json.dumps(row) + "\n" for row in table))
+    (tmp_path / "o.yaml").write_text(f"name: other\ntable: {{path: other.jsonl}}\nsteps: [gaussian_copula: {step}]\n")
+    with pytest.raises(RecipeError, match=re.escape(told)):
+        factory.check(tmp_path / "o.yaml")

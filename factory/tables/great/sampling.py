@@ -33,6 +33,7 @@ _PASS_COST_ELSEWHERE = 2048  # on a GPU small passes take all the same time
 _ROW_COST = 0.75  # what a pass costs for each row beside its tokens (attention reads all that is before them)
 _KEPT = 0.75  # rows that are over leave the passes once no more than this share is left
 _NARROWED_FROM = 4096  # tokens of a vocabulary whose logits are worth computing only in part
+_NARROWED_TO = 0.25  # share of the vocabulary up to which that pays, as the weights of the part are copied
 
 
 class TransformersSampler:
@@ -150,7 +151,7 @@ class TransformersSampler:
             return
         head.tokens = None
         distinct = {id(tokens): tokens for tokens in choices}
-        if head.size > _NARROWED_FROM and sum(map(len, distinct.values())) < head.size:
+        if head.size > _NARROWED_FROM and sum(map(len, distinct.values())) < _NARROWED_TO * head.size:
             head.tokens = np.unique(np.concatenate(list(distinct.values())))
 
     def _width(self, pending: Sequence[int]) -> int:

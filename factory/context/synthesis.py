@@ -130,6 +130,9 @@ class _Drawing:
         ctx.stats.target = len(self.wanted)
         self._model = await ctx.artifact(self._model_key, self._fit, kind="model")
         table = self._loaded.table
+        told = getattr(self._maker.synthesizer, "about", None)
+        if told is not None:
+            ctx.note(told(self._model))
         ctx.stats.trained = f"`{ctx.method}` trained on {table.rows:,} rows of {self._loaded.name}"
         todo: deque[tuple[Slot, int]] = deque()
         ready: dict[int, Record | None] = {}
@@ -292,6 +295,12 @@ class _Drawing:
         why = ", ".join(f"{reason} {count:,}" for reason, count in self._thrown.items())
         share = f"{again / self._drawn:.2%}" if self._drawn else "0 %"
         ctx.note(f"{given:,} rows given out of {self._drawn:,} drawn: {share} drawn again{f' ({why})' if why else ''}")
+        restricted = [name for name in ("where", "balance") if getattr(self._options, name)]
+        if restricted:
+            ctx.note(
+                f"these rows were restricted ({' and '.join(restricted)}); compared with real rows that are not, they "
+                "differ by that"
+            )
         if given < len(self.wanted):
             ctx.end(
                 "short",

@@ -237,7 +237,10 @@ def _csv(path: Path, header: Sequence[str] | None, quotes: bool) -> Iterator[Sca
             if len(cells) == len(header):
                 yield place, dict(zip(header, cells, strict=True))
             elif cells:
-                yield place, SourceError(f"{place}: {len(cells)} cells where the header has {len(header)}.")
+                found = f"{len(cells)} cells where the header has {len(header)}"
+                hint = other_delimiter(header[0]) if len(header) == 1 else ""
+                advice = f"; the cells seem to be parted by {hint}: part them by commas" if hint else ""
+                yield place, SourceError(f"{place}: {found}{advice}.")
             begins = reader.line_num + 1
     except csv.Error as error:
         why = "a quote that opens here is never closed" if "unexpected end" in str(error) else str(error)
@@ -310,3 +313,8 @@ def _saved_dataset(path: Path) -> Iterator[Scanned]:
         raise SourceError(f"{path}: holds several splits ({', '.join(saved)}); name one, e.g. {path}/train.")
     for number, row in enumerate(saved, 1):
         yield f"{path}: row {number}", row
+
+
+def other_delimiter(header: str) -> str:
+    """What seems to part the cells of a header that was read as one column, in words; empty if nothing does."""
+    return next((word for sign, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "'|'")) if sign in header), "")

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from factory.datasets_io.rows import read_rows
+from factory.datasets_io.rows import other_delimiter, read_rows
 from factory.draws import Candidates
 from factory.errors import OptionError, SourceError, UserError
 from factory.recipe.columns import Column
@@ -226,7 +226,7 @@ def _read(source: TableSource, path: Path) -> list[tuple[str, Row]]:
     for column in (*(source.only or ()), *source.columns):
         if column not in names:
             raise _no_column("only" if column in (source.only or ()) else "columns", column, names)
-    if len(names) == 1 and (hint := _wrong_delimiter(names[0])):
+    if len(names) == 1 and (hint := other_delimiter(names[0])):
         raise OptionError(
             "path", f"{path}: one column, '{names[0]}': the cells seem to be parted by {hint}; part them by commas."
         )
@@ -242,14 +242,6 @@ def named_rows(rows: Iterable[Row]) -> Iterator[tuple[str, Row]]:
         name = source_id(row, 0)
         seen[name] += 1
         yield (name if seen[name] == 1 else source_id(row, seen[name] - 1)), row
-
-
-def _wrong_delimiter(header: str) -> str:
-    """The delimiter that a header read as one column was written with, in words."""
-    for sign, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "'|'")):
-        if sign in header:
-            return word
-    return ""
 
 
 def _parted(named: list[tuple[str, Row]], source: TableSource) -> tuple[list[tuple[str, Row]], list[tuple[str, Row]]]:

@@ -37,6 +37,7 @@ Kind = Literal["category", "boolean", "integer", "decimal", "float", "date", "te
 Scalar = str | int | float | bool
 Value = Scalar | None
 CATEGORICAL = ("category", "boolean")
+NO_IDENTIFIER = "If it is none, say what it is: 'columns: {…: {kind: …}}'."
 ORDERED = ("integer", "decimal", "float", "date")
 WRITTEN = ("text", "identifier")
 _TRUTH = {"true": True, "false": False}

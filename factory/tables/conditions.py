@@ -24,7 +24,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from factory.errors import UserError
-from factory.tables.column import CATEGORICAL, ORDERED, CellError, Column, Value, number_of, text_of
+from factory.tables.column import CATEGORICAL, NO_IDENTIFIER, ORDERED, CellError, Column, Value, number_of, text_of
 from factory.tables.dates import code_of_date, instant
 from factory.tables.domain import Domain, just, union
 from factory.tables.nearest import did_you_mean
@@ -100,7 +100,9 @@ def _known(schema: Schema, name: str) -> Column:
             f"no column '{name}'{did_you_mean(str(name), schema.names)}; the table has {', '.join(schema.names)}."
         )
     if column.kind == "identifier":
-        raise ConditionError(f"column '{name}' is an identifier, which is made up anew; no condition can be put on it.")
+        raise ConditionError(
+            f"column '{name}' is an identifier, which is made up anew; no condition can be put on it. {NO_IDENTIFIER}"
+        )
     return column
 
 
@@ -132,6 +134,9 @@ def _one(column: Column, asked: object) -> Domain:
 
 
 def _signed(column: Column, sign: str, operand: str, asked: str) -> Domain:
+    if sign in ("=", "==") and operand[:1] in ("<", ">") and scale_of(column):
+        turned = f"{operand[0]}= {operand[1:].strip()}"
+        raise ConditionError(f"column '{column.name}': {asked!r} is no comparison; did you mean '{turned}'?")
     if sign in ("=", "=="):
         return _equal(column, operand)
     if sign == "!=":

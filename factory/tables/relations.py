@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from factory.tables.chains import Order, RelationError
+from factory.tables.column import NO_IDENTIFIER
 from factory.tables.dependencies import Determines
 from factory.tables.domain import Cell
 from factory.tables.nearest import did_you_mean
@@ -184,6 +185,8 @@ def _word(char: str) -> bool:
 
 
 def _column(name: str, names: Sequence[str], text: str) -> str:
+    if name not in names and not did_you_mean(name, names) and " " in name:
+        raise _unread(text)
     if name not in names:
         raise RelationError(
             f"relation '{text}': no column '{name}'{did_you_mean(name, names)}; the table has {', '.join(sorted(names))}."
@@ -220,7 +223,9 @@ def _relation(tokens: list[Token], text: str, schema: Schema, table: Table) -> l
 def _check_kinds(tokens: Sequence[Token], text: str, schema: Schema) -> None:
     for kind, name in tokens:
         if kind == "column" and schema.named[name].kind == "identifier":
-            raise RelationError(f"relation '{text}': column '{name}' is an identifier, which is made up anew.")
+            raise RelationError(
+                f"relation '{text}': column '{name}' is an identifier, which is made up anew. {NO_IDENTIFIER}"
+            )
 
 
 def _order(operands: Sequence[Token], signs: Sequence[str], text: str, schema: Schema) -> Order:

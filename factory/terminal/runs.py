@@ -15,6 +15,9 @@ from factory.terminal.layout import command_name, field_text, fill, record_text,
 FINISHED = ("complete", "partial", "preview")
 
 
+LONGEST_STEP = 40  # characters of a step's name before its notes
+
+
 def result_text(result: RunResult, *, preview: bool) -> str:
     """What `factory run` prints at its end."""
     parts = []
@@ -61,7 +64,12 @@ def funnel_text(manifest: dict[str, Any]) -> str:
     ]
     if reasons:
         parts.append(table(("step", "rejected by", "count"), reasons))
-    parts += [fill(f"note: {note}") for step in manifest["steps"] for note in step["notes"]]
+    several = len(manifest["steps"]) > 1
+    parts += [
+        fill(f"note: {step['step'][:LONGEST_STEP] + ': ' if several else ''}{note}")
+        for step in manifest["steps"]
+        for note in step["notes"]
+    ]
     return "\n\n".join(parts)
 
 

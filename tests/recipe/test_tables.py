@@ -71,6 +71,7 @@ def test_an_unknown_key_of_the_shared_table_is_told_where_it_stands(tmp_path: Pa
         ("{path: people.csv}", "age,city\n1,Riga\n2\n", "people.csv:3: 1 cells where the header has 2"),
         ("{path: people.csv}", 'age,city\n1,"Riga\n', "people.csv:2: not CSV: a quote that opens here is never closed"),
         ("{path: people.csv}", "age;city\n1;Riga\n2;Oslo\n", "seem to be parted by semicolons"),
+        ("{path: people.csv}", "age;price\n1;3,50\n2;4,70\n", "people.csv:2: 2 cells where the header has 1; the cells seem to be parted by semicolons: part them by commas"),
         ("{path: people.csv, only: [agee]}", PEOPLE, "no column 'agee' (did you mean 'age'?)"),
         ("{path: people.csv, columns: {town: {kind: category}}}", PEOPLE, "no column 'town'"),
         ("{path: people.csv, columns: {city: {kind: integer}}}", PEOPLE, "city"),

@@ -107,6 +107,7 @@ def test_a_day_is_all_its_minutes():
         ({"age": "old"}, "'old' is no whole number"),
         ({"age": ">= old"}, "'old' in '>= old' is no number"),
         ({"age": "30 .. 20"}, "runs backwards"),
+        ({"age": "=> 30"}, "'=> 30' is no comparison; did you mean '>= 30'?"),
         ({"age": None}, "column 'age' is never missing"),
         ({"age": []}, "an empty list allows nothing"),
         ({"income": ">60K"}, "no category '>60K' (did you mean '>50K'?); expected one of <=50K, = 5, >50K"),

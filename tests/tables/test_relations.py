@@ -265,6 +265,7 @@ def test_the_longest_name_is_meant():
         ("", "cannot be read"),
         ("start <=", "cannot be read"),
         ("start end", "cannot be read"),
+        ("start plus a is total", "cannot be read"),
         ("start <= end >= a", "cannot be read"),
         ("a + b", "cannot be read"),
         ("a + 5 = b", "cannot be read"),

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -136,14 +136,8 @@ class _Drawing:
         ctx.stats.trained = f"`{ctx.method}` trained on {table.rows:,} rows of {self._loaded.name}"
         todo: deque[tuple[Slot, int]] = deque()
         ready: dict[int, Record | None] = {}
-        for slot in self.wanted:
-            if self._rules.unrelated(slot.cells) is None:
-                todo.append((slot, 0))
-                continue
-            self._thrown[BROKEN_BY_GIVEN] += 1  # whatever is drawn
-            ready[slot.number] = None
-            name = derived_id(ctx.step, self._model_key, slot.number)
-            yield reject(self._record(slot, None, name, self._model_key, 0), RULE, BROKEN_BY_GIVEN)
+        for rejected in self._contradicted(todo, ready):
+            yield rejected
         async for outcome in self._in_order(ready):
             yield outcome
         for number in range(MOST_TRIES * len(self.wanted)):
@@ -164,6 +158,17 @@ class _Drawing:
                     ready[slot.number] = None
             async for outcome in self._in_order(ready):
                 yield outcome
+
+    def _contradicted(self, todo: deque[tuple[Slot, int]], ready: dict[int, Record | None]) -> Iterator[Outcome]:
+        """Sort out the wanted rows whose given cells break a relation by themselves, whatever is drawn."""
+        for slot in self.wanted:
+            if self._rules.unrelated(slot.cells) is None:
+                todo.append((slot, 0))
+                continue
+            self._thrown[BROKEN_BY_GIVEN] += 1
+            ready[slot.number] = None
+            name = derived_id(self._ctx.step, self._model_key, slot.number)
+            yield reject(self._record(slot, None, name, self._model_key, 0), RULE, BROKEN_BY_GIVEN)
 
     async def _in_order(self, ready: dict[int, Record | None]) -> AsyncIterator[Outcome]:
         """What is there up to the first row that is not."""

@@ -221,6 +221,9 @@ class _Great:
         say("looking for the model")
         return self._great().fit(table, rules, seed=seed, folder=folder, say=say)
 
+    def about(self, model: bytes) -> str:
+        return Great(Settings()).about(model)
+
     def load(self, model: bytes, schema: Schema, rules: Rules, folder: Path | None) -> Sampler:
         return self._great().load(model, schema, rules, folder)
 

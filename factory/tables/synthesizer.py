@@ -68,3 +68,5 @@ class Synthesizer(Protocol):
 
     def load(self, model: bytes, schema: Schema, rules: Rules, folder: Path | None) -> Sampler:
         """A sampler of what `fit` has returned."""
+
+    # A synthesizer may also have `about(model: bytes) -> str`: how its training went, in a sentence without a full stop.

@@ -77,6 +77,17 @@ class Great:
             )
         return msgspec.msgpack.encode(packed)
 
+    def about(self, model: bytes) -> str:
+        """How the training went."""
+        packed = msgspec.msgpack.decode(model, type=_Packed)
+        if "great.json" not in packed.files:
+            return "the trained model lies in the run directory"
+        known = msgspec.json.decode(packed.files["great.json"], type=Trained)
+        rows = known.steps * known.settings.rows * known.settings.accumulation
+        held_out = [loss for _, _, loss in known.curve if loss is not None]
+        best = f", held-out loss {min(held_out):.3f} nats a token" if held_out else ""
+        return f"trained for {known.steps:,} steps ({rows:,} rows read){best}; ended: {known.ended}"
+
     def load(self, model: bytes, schema: Schema, rules: Rules, folder: Path | None) -> Sampler:
         """A sampler of what `fit` returned; see `Synthesizer.load`.
 

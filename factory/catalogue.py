@@ -91,7 +91,21 @@ def _options(model: type[BaseModel], prefix: str, given: BaseModel | None = None
             value = field.get_default(call_default_factory=True) if given is None else getattr(given, key)
             default = "required" if field.is_required() else _shown(value)
             found.append(Option(name, _type_name(field.annotation), default, about.get(key, "")))
+            inside, place = _group_in(field.annotation, name)
+            found += [] if inside is None else _options(inside, f"{place}.")
     return found
+
+
+def _group_in(annotation: Any, name: str) -> tuple[type[BaseModel] | None, str]:
+    """The group of options that an option may be, and what its keys follow: of `dict[str, Group]` those of any name."""
+    if get_origin(annotation) is Annotated:
+        return _group_in(get_args(annotation)[0], name)
+    if get_origin(annotation) is dict:
+        return _group_in(get_args(annotation)[1], f"{name}.NAME")
+    if _is_group(annotation):
+        return annotation, name
+    parts = [part for part in get_args(annotation) if part is not type(None)]
+    return _group_in(parts[0], name) if get_origin(annotation) is not list and len(parts) == 1 else (None, name)
 
 
 def _is_group(annotation: Any) -> bool:

@@ -224,8 +224,8 @@ def _tell_of_own_values(values: Values, kind: Kind, note: Callable[[str], None])
     where = f"{values.origin}: column '{name}'"
     if kind == "identifier" and distinct < values.filled:
         note(
-            f"{where} is taken for an identifier, though {values.filled - distinct:,} of its {values.filled:,} values "
-            f"repeat one; new ones are all different; to learn it instead, set columns: {{{name}: {{kind: category}}}}."
+            f"{where} is taken for an identifier, though only {distinct:,} of its {values.filled:,} values are "
+            f"different; new ones are all different; to learn it instead, set columns: {{{name}: {{kind: category}}}}."
         )
     if kind not in ("category", "text") or values.filled < HANDFUL or not _nearly_own(values):
         return

@@ -21,14 +21,19 @@ PREVIEW_ROWS = 5
 class Collected:
     """A sink that spools everything and then writes it."""
 
-    def __init__(self, spool: Path, steps: list[str]) -> None:
+    def __init__(self, spool: Path, steps: list[str], *, of_tables: bool = False) -> None:
         """Open the spools inside that folder.
+
+        Args:
+            spool: The folder.
+            steps: Names of the steps.
+            of_tables: Whether records are rows of tables, see `Columns`.
 
         Raises:
             JournalError: If they cannot be written.
         """
         self._folder = spool
-        self._columns = Columns()
+        self._columns = Columns(of_tables=of_tables)
         self._kept = Spool(spool / "kept", Record)
         self._rejected = {name: Spool(spool / f"rejected-{index}", Rejected) for index, name in enumerate(steps)}
         self._passed = Spool(spool / "passed", Record)

@@ -27,6 +27,7 @@ from factory.manifest import build_manifest, card, file_hash, inputs
 from factory.pipeline import Pipeline, run_to_end
 from factory.progress import Progress
 from factory.recipe import Recipe, load_recipe, model_identity
+from factory.recipe.tables import TableSource
 from factory.records import Record
 from factory.rundir import RunDir
 
@@ -142,7 +143,7 @@ class _Run:
         try:
             self.loaded_before = float(self.journal.meta("loading") or 0.0)
             self.session = self._session(names)
-            self.collected = Collected(directory.spool, names)
+            self.collected = Collected(directory.spool, names, of_tables=_learns_tables(recipe))
         except BaseException:
             self.journal.close()
             raise
@@ -320,3 +321,8 @@ class _Signals:
         self._let_go()
         if self._here and self._before is not None:
             signal.signal(signal.SIGTERM, self._before)
+
+
+def _learns_tables(recipe: Recipe) -> bool:
+    """Whether a step takes a table, so that rows of the dataset are rows of tables."""
+    return any(isinstance(getattr(step.options, "table", None), TableSource) for step in recipe.steps)

@@ -7,8 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
+from factory import run
 from factory.table_evaluating import evaluate_tables, holds_tables
 
 from .driver import Command, in_process, write_rows
@@ -97,3 +99,30 @@ def test_what_is_wrong_is_said_in_one_sentence(factory: Command, arguments: tupl
     assert done.code == 2
     assert message in done.err
     assert "Traceback" not in done.err
+
+
+def run_copula(folder: Path, step: str) -> list[dict[str, Any]]:
+    (folder / "r.yaml").write_text(f"name: t\ntable: {{path: t.jsonl}}\nsteps:\n  - gaussian_copula: {step}\n")
+    result = run(folder / "r.yaml", folder / "out", progress=False)
+    return [row for path in sorted((result.path / "data").glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
+
+
+def test_columns_of_several_types_are_in_domain_after_a_run(tmp_path: Path) -> None:
+    mixed, answers = [1, "1", True, 1.5, "x"], ["yes", "no", 0, None]
+    write_rows(tmp_path / "t.jsonl", [{"a": mixed[n % 5], "b": answers[n % 4], "n": n % 37} for n in range(200)])
+    rows = run_copula(tmp_path, "{rows: 200}")
+    assert {row["a"] for row in rows} == {"1", "true", "1.5", "x"}
+    assert {row["b"] for row in rows} == {"yes", "no", "0", None}
+    real = tmp_path / "t.jsonl"
+    found = evaluate_tables([tmp_path / "out"], real, test=real, target="b", seeds=1).evaluation
+    assert found.sets[0].validity is not None
+    assert found.sets[0].validity.valid == 1.0
+
+
+def test_a_given_text_among_numbers_stays_as_it_is(tmp_path: Path) -> None:
+    write_rows(tmp_path / "t.jsonl", [{"a": n % 50, "b": ("yes", "no")[n % 2]} for n in range(200)])
+    write_rows(tmp_path / "gaps.jsonl", [{"a": "abc", "b": None}, {"a": 7, "b": "yes"}, {"a": None, "b": 3}])
+    rows = run_copula(tmp_path, "{impute: {path: gaps.jsonl}}")
+    assert [row["a"] for row in rows][:2] == ["abc", "7"]
+    assert rows[0]["b"] in ("yes", "no")
+    assert [row["b"] for row in rows][1:] == ["yes", "3"]

@@ -2,8 +2,9 @@
 
 A kept record `Record("5f…", {"instruction": "…"}, provenance)` becomes a row with the columns
 `instruction`, `record_id`, `provenance` (struct). Column types are found over all rows first, so that
-a late float or null never breaks a file; values of mixed kinds are stored as JSON text. The same
-records give the same bytes.
+a late float or null never breaks a file; values of mixed kinds are stored as JSON text, so that "1" and 1
+stay two. In the rows of tables such a column holds texts as they are, as a CSV file would, since what reads
+tables would take the quotation marks for a part of the text. The same records give the same bytes.
 """
 
 from __future__ import annotations
@@ -68,8 +69,10 @@ _TYPES = {
     "bytes": pa.binary(),
     "strings": _STRINGS,
     "str": pa.string(),
+    "plain": pa.string(),
     "json": pa.string(),
 }
+_SCALARS = frozenset({"bool", "int", "long", "huge", "float", "str"})
 LINEAGE = pa.schema([("record_id", pa.string()), ("fields", pa.string()), ("provenance", PROVENANCE)])
 
 
@@ -93,9 +96,15 @@ def _as_text(value: Any) -> str:
 class Columns:
     """Finds the Arrow type of each column by looking at every value once."""
 
-    def __init__(self) -> None:
-        """No columns yet."""
+    def __init__(self, *, of_tables: bool = False) -> None:
+        """No columns yet.
+
+        Args:
+            of_tables: Whether rows are those of tables: a column of texts, numbers and truth values then holds texts as
+                they are and all else as JSON text; 1 and "1" become one.
+        """
         self._kinds: dict[str, set[str]] = {}
+        self._of_tables = of_tables
 
     def see(self, fields: dict[str, Any]) -> None:
         """Take one row into account."""
@@ -128,38 +137,45 @@ class Columns:
 
     def _plan(self) -> list[tuple[str, str, str]]:
         """Field, column and kind of every column."""
-        return [(name, column_name(name), _stored_as(kinds)) for name, kinds in self._kinds.items()]
+        return [
+            (name, column_name(name), _stored_as(kinds, of_tables=self._of_tables))
+            for name, kinds in self._kinds.items()
+        ]
 
 
 def _kind(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
-        return "int" if abs(value) <= EXACT_FLOAT else "long" if -(2**63) <= value < 2**63 else "json"
+        return "int" if abs(value) <= EXACT_FLOAT else "long" if -(2**63) <= value < 2**63 else "huge"
     for kind, types in _KINDS.items():
         if isinstance(value, types):
             return kind
     return "strings" if isinstance(value, list) and all(isinstance(item, str) for item in value) else "json"
 
 
-def _stored_as(kinds: set[str]) -> str:
-    """The kind of a column whose values are of those kinds; `json` where no other holds all of them unchanged."""
+def _stored_as(kinds: set[str], *, of_tables: bool) -> str:
+    """The kind of a column whose values are of those kinds; `json` where no other holds all of them unchanged, or
+    `plain` for scalars in tables.
+    """  # noqa: D205
     known = kinds - {"null"}
     if known <= {"int", "long"} and known:
         return "int"
     if known == {"int", "float"}:
         return "float"
-    return known.pop() if len(known) == 1 else "json" if known else "str"
+    if known == {"huge"} or len(known) > 1:
+        return "plain" if of_tables and known <= _SCALARS else "json"
+    return known.pop() if known else "str"
 
 
 def _convert(value: Any, stored_as: str) -> Any:
     if value is None:
         return None
-    if stored_as == "str":
+    if stored_as == "str" or (stored_as == "plain" and isinstance(value, _KINDS["str"])):
         return text_safe(value if isinstance(value, str) else _as_text(value))
     if stored_as == "float":
         return float(value)
     if stored_as == "strings":
         return [text_safe(item) for item in value]
-    return to_json(value) if stored_as == "json" else value
+    return to_json(value) if stored_as in ("json", "plain") else value
 
 
 def _provenance(provenance: Provenance) -> dict[str, Any]:

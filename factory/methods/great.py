@@ -130,7 +130,7 @@ class Options(SynthesisOptions):
         train: How it is fine-tuned.
         backend: Draw with a loop over transformers, or through vLLM; `auto` takes vLLM where there is a GPU and vLLM.
         temperature: Divides the logits of what is allowed; below 1 the likely becomes likelier.
-        text_tokens: Most tokens of a free text.
+        text_tokens: Most tokens of a free text; a model from scratch gets a context with room for them.
     """
 
     model: Annotated[str, Field(min_length=1)] = "embedded"
@@ -249,6 +249,8 @@ async def run(records: AsyncIterator[Record], ctx: Context, options: Options) ->
     identity = SCRATCH if options.model == SCRATCH else model_identity(_engine(options), ctx.base)
     learns = {"method": "great", "version": VERSION, **msgspec.to_builtins(_settings(options, identity))}
     learns.pop("checkpoint_s")
+    if options.model == SCRATCH:
+        learns["text_tokens"] = options.text_tokens  # the model's context has room for them
     draws = {"temperature": options.temperature, "text_tokens": options.text_tokens}
     async for outcome in synthesize(records, ctx, options, Maker(_Great(options, ctx.base), learns, draws)):
         yield outcome

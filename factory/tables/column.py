@@ -166,6 +166,11 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return found
 
     @cached_property
+    def _written(self) -> dict[str, int]:
+        """Codes by JSON text of the categories that are no text, as Parquet and CSV hold them beside those that are."""
+        return {json.dumps(each): code for code, each in enumerate(self.categories) if not isinstance(each, str)}
+
+    @cached_property
     def _typed(self) -> bool:
         return not any(isinstance(each, str) for each in self.categories)
 
@@ -182,7 +187,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def _written_category(self, value: object) -> int | None:
         """The code of a number or truth value that a file holds as text, or of an equal number of another type."""
         if isinstance(value, str) and not self._typed:
-            return None
+            return self._written.get(value)
         if isinstance(value, str) and value.strip().lower() in _TRUTH:
             return self._codes.get((bool, _TRUTH[value.strip().lower()]))
         if isinstance(value, datetime | date | time):

@@ -5,19 +5,21 @@ category of 9, and gives the schema with the table as codes. The first rule that
 
 1. no value at all: a category without categories, that may be missing;
 2. true and false: boolean;
-3. numbers: an identifier if they are whole, all different, and count up by one from 0 or 1 over 10 rows or more, or
-   the column is named id, …_id, …Id, uuid; a category if there is only one value, or if 200 rows or more hold at most
+3. numbers: an identifier if they are whole, and are all different and count up by one from 0 or 1 over 10 rows or
+   more, or the column is named id, …_id, …Id, uuid and most rows have a number of their own, or it is named phone, ssn
+   and the like and at least 95 % of them do; a category if there is only one value, or if 200 rows or more hold at most
    20 values and there are gaps between these (0, 10, 25; a score from 1 to 5 stays a number, and so do 0 and 1); else
    an integer, a decimal of at most 10 places and 15 digits, or a float;
 4. dates, if one pattern reads and writes all of them: date;
-5. text that is all different, without spaces, and either UUIDs, or of a column named like an identifier, or in 20
-   rows or more: identifier;
+5. text of a column named id, …_id, email, phone and the like, of which most rows have one of their own; or text of
+   which at least 95 % of the rows have one of their own, and which is UUIDs, addresses of mail, telephone numbers, or
+   without spaces in 20 rows or more and no amounts: identifier;
 6. text that is mostly different (more values than half the rows) and longer than 40 characters on average, or with
    spaces in half of the values and in 20 rows or more, or of more than 10,000 values: text;
 7. else a category. Values of several types in one column (1, "1", true) keep their types as categories.
 
 Words such as NA are missing only where the user says so, or where all other values of the column are numbers or dates;
-a note tells of it. The domain of numbers and dates reaches from the least to the greatest value.
+a note tells of it, and of text that is learnt though nearly every row has one of its own. The domain of numbers and dates reaches from the least to the greatest value.
 """
 
 from __future__ import annotations
@@ -34,13 +36,17 @@ from factory.tables.gathering import InferenceError, Values, gather
 from factory.tables.nearest import did_you_mean
 from factory.tables.recognising import (
     NULL_WORDS,
+    PERSONAL_NUMBER,
     Numeric,
     ambiguous,
     date_forms,
     is_id_text,
+    is_named_id_text,
+    is_personal,
     is_truth,
     is_uuid,
     named_id,
+    named_personal,
     number_kind,
 )
 from factory.tables.schema import Schema, Table
@@ -52,6 +58,8 @@ MANY_ROWS = 200  # … in at least so many rows
 COUNTED_ROWS = 10  # numbers that count up are an identifier in at least so many rows
 NAMED_ROWS = 20  # different words are identifiers, and short different texts are text, in at least so many rows
 MOST_CATEGORIES = 10_000
+HANDFUL = 5  # in fewer rows values are all different by chance
+NEARLY = 0.95  # so many different values for each row are one for nearly every row: a few rows come twice
 LONG_TEXT = 40  # characters on average
 CSV = (".csv", ".tsv")
 UNCORRECTED: Mapping[str, Correction] = {}
@@ -150,6 +158,8 @@ def _draft(values: Values, correction: Correction, asked: Kind | None, note: Cal
     name = values.name
     forced = correction.low is not None or correction.high is not None
     kind = asked or _kind(values, forced)
+    if asked is None:
+        _tell_of_own_values(values, kind, note)
     if kind == "category":
         return Column(name=name, kind=kind, categories=with_categories(_categories(values), correction.categories))
     if kind == "boolean":
@@ -182,7 +192,7 @@ def _kind_of_numbers(values: Values, kind: Numeric, places: int) -> Kind:
     distinct = len(values.values)
     if distinct == 1:
         return "category"
-    if kind == "integer" and distinct == values.filled and (named_id(values.name) or _counts_up(values)):
+    if kind == "integer" and (_is_named_number(values) or (distinct == values.filled and _counts_up(values))):
         return "identifier"
     if values.filled >= MANY_ROWS and distinct <= FEW_NUMBERS:
         column = Column(name=values.name, kind=kind, places=places)
@@ -190,6 +200,42 @@ def _kind_of_numbers(values: Values, kind: Numeric, places: int) -> Kind:
         if max(codes) - min(codes) + 1 > len(codes) > 1:
             return "category"
     return kind
+
+
+def _is_named_number(values: Values) -> bool:
+    if named_id(values.name):
+        return _mostly_own(values)
+    large = all(abs(number_of(value) or 0) >= PERSONAL_NUMBER for value in values.values.values())
+    return large and named_personal(values.name) and _nearly_own(values) and values.filled >= HANDFUL
+
+
+def _mostly_own(values: Values) -> bool:
+    """Whether values are different in most rows; those of a foreign key repeat more often."""
+    return 1 < len(values.values) > values.filled / 2
+
+
+def _nearly_own(values: Values) -> bool:
+    return 1 < len(values.values) >= NEARLY * values.filled
+
+
+def _tell_of_own_values(values: Values, kind: Kind, note: Callable[[str], None]) -> None:
+    """Tell of identifiers that repeat, and of text that is learnt though it tells nearly every row from the others."""
+    name, distinct = values.name, len(values.values)
+    where = f"{values.origin}: column '{name}'"
+    if kind == "identifier" and distinct < values.filled:
+        note(
+            f"{where} is taken for an identifier, though only {distinct:,} of its {values.filled:,} values are "
+            f"different; new ones are all different; to learn it instead, set columns: {{{name}: {{kind: category}}}}."
+        )
+    if kind not in ("category", "text") or values.filled < HANDFUL or not _nearly_own(values):
+        return
+    if not any(isinstance(value, str) for value in values.values.values()):
+        return
+    held = "hold them word for word" if kind == "category" else "may hold some of them word for word"
+    note(
+        f"{where} has a different value in nearly every row, and rows that are given out {held}; to make new ones up "
+        f"instead, set columns: {{{name}: {{kind: identifier}}}}, or leave the column out with 'only'."
+    )
 
 
 def _counts_up(values: Values) -> bool:
@@ -201,10 +247,8 @@ def _counts_up(values: Values) -> bool:
 
 def _kind_of_text(values: Values) -> Kind:
     distinct, filled, held = len(values.values), values.filled, values.values.values()
-    if distinct == filled > 1 and all(is_id_text(value) for value in held):
-        many = filled >= NAMED_ROWS or named_id(values.name)
-        if many or all(is_uuid(value) for value in held):
-            return "identifier"
+    if _is_identifier(values):
+        return "identifier"
     if distinct > MOST_CATEGORIES:
         return "text"
     if distinct == 1 or distinct <= filled / 2:
@@ -213,6 +257,18 @@ def _kind_of_text(values: Values) -> Kind:
     spaced = sum(any(char.isspace() for char in text) for text in texts) >= distinct / 2
     long = sum(map(len, texts)) > LONG_TEXT * distinct
     return "text" if long or (spaced and filled >= NAMED_ROWS) else "category"
+
+
+def _is_identifier(values: Values) -> bool:
+    held, filled = values.values.values(), values.filled
+    named = named_id(values.name) or (named_personal(values.name) and filled >= HANDFUL)
+    if named and _mostly_own(values):
+        return all(is_named_id_text(value) for value in held)
+    if not _nearly_own(values):
+        return False
+    if all(is_uuid(value) for value in held) or (filled >= HANDFUL and all(is_personal(value) for value in held)):
+        return True
+    return filled >= NAMED_ROWS and all(is_id_text(value) for value in held)
 
 
 def _categories(values: Values) -> tuple[Scalar, ...]:

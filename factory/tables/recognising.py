@@ -26,9 +26,27 @@ TRUTH_SPELLINGS = ({"true", "false"}, {"True", "False"}, {"TRUE", "FALSE"})
 INFINITE = frozenset(f"{sign}{word}" for sign in ("", "+", "-") for word in ("inf", "infinity"))
 _NUMBER = re.compile(r"\s*-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?\s*")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_ID_NAME = re.compile(r"(?:^|[_\-. ])(?:id|uuid|guid)$", re.IGNORECASE)
-_ID_CAMEL = re.compile(r"[a-z0-9](?:Id|ID|Uuid|UUID|Guid|GUID)$")
-_ID_TEXT = re.compile(r"[!-~]{1,64}")
+_ID_WORDS = frozenset({"id", "uuid", "guid"})
+_WHOSE_ID = re.compile(
+    r"(?:user|customer|client|person|patient|member|employee|account|order|product|item|record|session)id"
+)
+_PERSONAL = re.compile(
+    r"(?:^|.* )(?:(?:e ?)?mail|(?:e ?)?mail address|(?:tele|cell|mobile )?phone|ssn|iban|passport|imei|user ?name|"
+    r"(?:(?:tele|cell|mobile )?phone|mobile|fax|social security|passport|account|card|credit card) (?:number|no|nr)|"
+    r"social security|(?:ip|mac) address)"
+)
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+|[^\W\d_]+")
+LONGEST_ID, LONGEST_NAMED_ID = 64, 256
+PERSONAL_NUMBER = 10**5  # phone and social security numbers are not below it; counts of calls are
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^\W\d_]{2,}")
+_PHONE = re.compile(r"(?=.*[0-9].*[0-9].*[0-9].*[0-9].*[0-9].*[0-9].*[0-9])(?:\+|\()[0-9][0-9 ()/.\-]{5,24}")
+_SSN = re.compile(r"[0-9]{3}-[0-9]{2}-[0-9]{4}")
+_AMOUNT = re.compile(
+    r"[-+~<>≤≥]?[$€£¥]?[0-9]{1,3}(?:[,.'][0-9]{3})*(?:[.,][0-9]+)?[%$€£¥]?|[-+<>≤≥$€£¥]?[0-9]+[.,][0-9]+[%$€£¥]?"
+)
+_MOMENT = re.compile(
+    r"[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}.*|[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{4}.*|[0-9]{1,2}:[0-9]{2}.*"
+)
 _DATES = (
     "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%-d.%-m.%Y", "%m/%d/%Y", "%-m/%-d/%Y", "%d/%m/%Y", "%-d/%-m/%Y",
     "%d-%m-%Y", "%m-%d-%Y", "%m/%d/%y", "%-m/%-d/%y", "%d/%m/%y", "%-d/%-m/%y", "%d.%m.%y", "%d-%b-%Y", "%d-%b-%y",
@@ -154,10 +172,24 @@ def ambiguous(forms: Sequence[str], values: Iterable[object]) -> bool:
 def named_id(name: str) -> bool:
     """Whether a column is named like an identifier.
 
-    >>> [named_id(name) for name in ("id", "customer_id", "userId", "paid", "Customer ID")]
-    [True, True, True, False, True]
+    >>> [named_id(name) for name in ("id", "customer_id", "userId", "userid", "id_number", "paid", "Customer ID")]
+    [True, True, True, True, True, False, True]
     """
-    return bool(_ID_NAME.search(name) or _ID_CAMEL.search(name))
+    words = _words(name)
+    return bool(words) and (words[-1] in _ID_WORDS or words[0] == "id" or _WHOSE_ID.fullmatch(words[-1]) is not None)
+
+
+def named_personal(name: str) -> bool:
+    """Whether a column is named after what tells people apart: an address of mail, a telephone number, and the like.
+
+    >>> [named_personal(name) for name in ("email", "E-Mail", "homePhone", "phone_number", "ssn", "phones sold")]
+    [True, True, True, True, True, False]
+    """
+    return _PERSONAL.fullmatch(" ".join(_words(name))) is not None
+
+
+def _words(name: str) -> list[str]:
+    return [word.lower() for word in _WORD.findall(name)]
 
 
 def is_uuid(value: object) -> bool:
@@ -165,6 +197,36 @@ def is_uuid(value: object) -> bool:
     return isinstance(value, str) and _UUID.fullmatch(value) is not None
 
 
+def is_email(value: object) -> bool:
+    """Whether a text has the form of an address of mail."""
+    return isinstance(value, str) and _EMAIL.fullmatch(value) is not None
+
+
+def is_personal(value: object) -> bool:
+    """Whether a text has the form of what tells people apart: an address of mail, a telephone number with its code in
+    front, or a social security number.
+    """  # noqa: D205
+    return is_email(value) or (isinstance(value, str) and bool(_PHONE.fullmatch(value) or _SSN.fullmatch(value)))
+
+
 def is_id_text(value: object) -> bool:
-    """Whether a text may be an identifier: short, of visible ASCII characters, without spaces."""
-    return isinstance(value, str) and _ID_TEXT.fullmatch(value) is not None
+    """Whether a text may be an identifier: short, of visible characters, without spaces, and no amount or date."""
+    plain = isinstance(value, str) and 1 <= len(value) <= LONGEST_ID and value.isprintable()
+    return plain and not any(map(str.isspace, str(value))) and not is_measure(str(value))
+
+
+def is_measure(text: str) -> bool:
+    """Whether a text reads as an amount or a date, though in no pattern that is known.
+
+    >>> [is_measure(text) for text in ("1,250.00", "12.5%", "2024-01-31T10:00:00+02:00", "00123", "10.0.0.1")]
+    [True, True, True, False, False]
+    """
+    padded = text.isdigit()  # what has nothing but digits is text because of zeros in front
+    return not padded and (_AMOUNT.fullmatch(text) is not None or _MOMENT.fullmatch(text) is not None)
+
+
+def is_named_id_text(value: object) -> bool:
+    """Whether a column that is named like an identifier may hold it: whole numbers and texts of one line."""
+    if isinstance(value, str):
+        return 1 <= len(value) <= LONGEST_NAMED_ID and value.isprintable()
+    return isinstance(value, int) and not isinstance(value, bool)

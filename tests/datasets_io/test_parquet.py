@@ -92,6 +92,29 @@ def test_the_type_of_a_column_holds_all_of_its_values(
     assert column(tmp_path, *values) == (kind, stored)
 
 
+@pytest.mark.parametrize(
+    ("values", "kind", "stored"),
+    [
+        ([1, "1", True, 1.5, "x", None], pa.string(), ["1", "1", "true", "1.5", "x", None]),
+        (["yes", "no", 0, None], pa.string(), ["yes", "no", "0", None]),
+        ([2**63, "ü\ud800"], pa.string(), [str(2**63), "ü?"]),
+        ([2**63, 1], pa.string(), [str(2**63), "1"]),
+        ([datetime.date(2026, 3, 1), 1], pa.string(), ["2026-03-01", "1"]),
+        ([1, 2.5], pa.float64(), [1.0, 2.5]),
+        (["a", ["b"]], pa.string(), ['"a"', '["b"]']),
+        (["a", {"b": 1}, 1], pa.string(), ['"a"', '{"b": 1}', "1"]),
+        (["a", b"b"], pa.string(), ['"a"', '"Yg=="']),
+    ],
+)
+def test_a_column_of_a_table_holds_texts_as_they_are(values: list[Any], kind: pa.DataType, stored: list[Any]) -> None:
+    columns = Columns(of_tables=True)
+    rows = [{"x": value} for value in values]
+    for row in rows:
+        columns.see(row)
+    assert columns.fields_schema().field("x").type == kind
+    assert [row["x"] for row in columns.fields_rows(rows)] == stored
+
+
 def test_a_column_that_only_some_rows_have_is_null_in_the_others(tmp_path: Path) -> None:
     table = pq.read_table(write(tmp_path, records({"a": 1}, {"b": "x"}, {"a": 2.5}))[0])
     assert table.column_names == ["a", "b", "record_id", "provenance"]

@@ -92,3 +92,12 @@ def test_the_row_of_a_wrong_cell_is_named():
     schema = Schema((Column(name="age", kind="integer"),))
     with pytest.raises(CellError, match=r"row 2: column 'age': 'x' is no whole number\."):
         table_of(schema, [{"age": "1"}, {"age": "x"}])
+
+
+def test_categories_of_several_types_are_read_from_text():
+    one = Column(name="c", kind="category", categories=(0, 1, 1.5, True, "1", "x"))
+    assert [one.cell(text) for text in ("0", "1", "1.5", "true", "x")] == [0, 4, 2, 3, 5]
+    assert [one.cell(value) for value in one.categories] == [0, 1, 2, 3, 4, 5]
+    for text in ("1.0", "False", '"x"'):
+        with pytest.raises(CellError):
+            one.cell(text)

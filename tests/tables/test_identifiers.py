@@ -79,11 +79,78 @@ def test_uuids_are_valid():
 
 
 def test_all_of_a_small_room_is_found():
-    assert len(fresh(TEXT, ["a1", "a2"], 8, 1)) == 8
-    with pytest.raises(IdentifierError, match="column 'id': no room for 9 new identifiers like 'a1'"):
-        fresh(TEXT, ["a1", "a2"], 9, 1)
+    assert len(fresh(TEXT, ["#1", "#2"], 8, 1)) == 8
+    with pytest.raises(IdentifierError, match="column 'id': no room for 9 new identifiers like '#1'"):
+        fresh(TEXT, ["#1", "#2"], 9, 1)
 
 
 def test_seeds_decide():
     known = [f"{i:08d}" for i in range(0, 10**8, 10**6)]
     assert fresh(TEXT, known, 5, 1) != fresh(TEXT, known, 5, 2)
+
+
+def test_negative_numbers_stay_negative():
+    assert fresh(NUMBER, [str(-n) for n in range(1, 40)], 3, 1) == [-40, -41, -42]
+    assert fresh(NUMBER, ["-2", "-1", "0", "1"], 2, 1) == [2, 3]
+    found = fresh(NUMBER, [str(-(10_000 + 7919 * n)) for n in range(10)], 50, 1)
+    assert all(-(10**6) < number <= -(10**4) for number in found)
+
+
+FORENAMES = [
+    "Anna",
+    "Bob",
+    "Cecilia",
+    "Dmitri",
+    "Eva",
+    "Fatima",
+    "Gus",
+    "Hannah",
+    "Ian",
+    "Josephine",
+    "Kwame",
+    "Lu",
+    "Magdalena",
+    "Noor",
+    "Ole",
+]
+SURNAMES = [
+    "Smith",
+    "Okafor",
+    "Li",
+    "Brandt",
+    "Rossi",
+    "Haddad",
+    "Ng",
+    "Kowalski",
+    "Dubois",
+    "Lind",
+    "Osei",
+    "Wu",
+    "Ruiz",
+    "Aziz",
+    "Berg",
+]
+
+
+@pytest.mark.parametrize(
+    ("known", "form"),
+    [
+        ([f"{a.lower()}.{b.lower()}@mail.com" for a, b in zip(FORENAMES, SURNAMES, strict=True)], r"[a-z.]+@mail\.com"),
+        ([f"{a.lower()}@{a.lower()}{b.lower()}.net" for a, b in zip(FORENAMES, SURNAMES, strict=True)],
+         r"[a-z]+@example\.org"),
+        ([f"user{n}@x.org" for n in range(15)], r"user[0-9]{1,2}@x\.org"),
+        ([f"+1 555 {100 + 7 * n} {2000 + 31 * n}" for n in range(15)], r"\+1 555 [0-9]{3} [0-9]{4}"),
+        ([f"{100 + n}-{10 + n}-{1000 + 37 * n}" for n in range(15)], r"[0-9]{3}-[0-9]{2}-[0-9]{4}"),
+        ([f"é{n}" for n in range(50)], r"é[0-9]{1,2}"),
+        ([f"{a} {b}" for a, b in zip(FORENAMES, SURNAMES, strict=True)], r"[A-Z][a-z]* [A-Z][a-z]*"),
+        (["anna", "bob"], r"[a-z]{3,4}"),
+        (["Анна", "Борис", "Вера", "Галина", "Дмитрий", "Елена", "Жанна", "Зоя", "Иван", "Катя", "Лев", "Мария"], r"[А-Я][а-я]+"),
+    ],
+)  # fmt: skip
+def test_what_tells_people_apart_is_made_up(known, form):
+    found = fresh(TEXT, known, 30, 1)
+    assert len(set(found) - set(known)) == 30
+    assert all(re.fullmatch(form, text) for text in found), found
+    words = {word for text in known for word in re.findall(r"\w{4,}", text) if word.lower() not in ("mail", "user")}
+    letters = {word for word in words if word.isalpha()}
+    assert not letters & {word for text in found for word in re.findall(r"\w{4,}", text)}

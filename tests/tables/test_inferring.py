@@ -362,3 +362,74 @@ def test_adult():
         back = inferred.schema.row(inferred.table.row(index))
         assert {name: str(value) for name, value in back.items()} == rows[index]
     assert all(one.kind in ("category", *ORDERED) for one in inferred.schema.columns)
+
+
+PEOPLE = [
+    f"{'ABCDEFGHIJKLMNO'[n]}nne{'xyz'[n % 3] * (n % 5)} {['Smith', 'Brown', 'Lind'][n % 3]}{n % 4}" for n in range(15)
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("customer_id", [*(f"C-{n}" for n in range(100, 300)), "C-100"]),
+        ("user_id", [str(7 * n + 1000) for n in range(200)] + ["1000"]),
+        ("userId", ["a b", "c d", "e f"]),
+        ("id_number", [*map(str, range(40, 70)), "40", "", "41"]),
+        ("row_id", [f"é{n}" for n in range(50)]),
+        ("c", [f"é{n}" for n in range(50)]),
+        ("c", [*(f"C-{n}" for n in range(100, 300)), "C-100"]),
+        ("email", [f"{name.replace(' ', '.')}@x.org" for name in PEOPLE]),
+        ("contact", [f"{name.replace(' ', '.')}@x.org" for name in PEOPLE]),
+        ("Phone Number", [f"555 {100 + n} {2000 + n}" for n in range(15)]),
+        ("phone", [str(5_550_000 + 1313 * n) for n in range(15)]),
+        ("contact", [f"+1 555 {100 + n} {2000 + n}" for n in range(15)]),
+        ("ssn", [f"{100 + n}-{10 + n}-{1000 + 37 * n}" for n in range(15)]),
+        ("c", [f"{100 + n}-{10 + n}-{1000 + 37 * n}" for n in range(15)]),
+    ],
+)
+def test_identifiers_that_tell_most_rows_apart(name, values):
+    one, inferred = column(values, name)
+    assert one.kind == "identifier"
+    filled = [value for value in values if value]
+    different = len(set(filled))
+    told = (
+        f"t.csv: column '{name}' is taken for an identifier, though only {different} of its {len(filled)} values are "
+    )
+    assert [note.startswith(told) for note in inferred.notes] == [True] * (different < len(filled))
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "kind"),
+    [
+        ("store_id", [str(n % 12) for n in range(200)], "integer"),
+        ("store_id", [f"S{n % 12}" for n in range(200)], "category"),
+        ("c", [str(random.Random(n).randrange(10**6)) for n in range(2000)], "integer"),
+        ("weight", [f"{n * 1.37:.2f}" for n in range(300)], "decimal"),
+        ("price", [f"{n * 7 % 90}.99" for n in range(12)], "decimal"),
+        ("price", [f"{n},{100 + n}.00" for n in range(1, 40)], "category"),
+        ("when", [f"2024-01-{n:02d}T10:00:00+02:00" for n in range(1, 29)], "category"),
+        ("when", [f"2024-01-{n:02d} 10:00" for n in range(1, 29)], "date"),
+        ("note", [f"called on day {n}, then left" for n in range(30)], "text"),
+        ("calls by phone", [str(n * 3) for n in range(30)], "integer"),
+        ("phone", ["yes", "no"], "category"),
+        ("paid", [str(n * 3) for n in range(30)], "integer"),
+    ],
+)
+def test_ordinary_features_are_no_identifiers(name, values, kind):
+    assert kinds(values, name) == kind
+
+
+def test_text_that_is_learnt_though_it_tells_rows_apart_is_told():
+    one, inferred = column([*PEOPLE], "name")
+    assert one.kind == "category"
+    assert inferred.notes == (
+        "t.csv: column 'name' has a different value in nearly every row, and rows that are given out hold them word for "
+        "word; to make new ones up instead, set columns: {name: {kind: identifier}}, or leave the column out with 'only'.",
+    )
+    note = column([f"called on day {n}, then left" for n in range(30)])[1].notes[0]
+    assert "rows that are given out may hold some of them word for word" in note
+    for values in (["a", "b", "c"], [f"w{n % 9}" for n in range(10)], [*map(str, range(30, 9, -1))]):
+        assert column(values)[1].notes == ()
+    assert column(PEOPLE, "name", corrections={"name": Correction(kind="category")})[1].notes == ()
+    assert column(PEOPLE, "name", corrections={"name": Correction(kind="identifier")})[0].kind == "identifier"

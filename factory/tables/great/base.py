@@ -24,6 +24,7 @@ from factory.tables.schema import Table
 
 END = "<|endoftext|>"
 TOKENIZER_ROWS = 5_000
+LEAST_CONTEXT = CONTEXT_STEP = 1024
 _ENDS = 1 << 20
 
 
@@ -101,10 +102,20 @@ def scratch_tokenizer(table: Table, sizes: Scratch) -> Any:
     return _transformers().PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, pad_token=END)
 
 
-def load_model(settings: Settings, tokenizer: Any, seed: int, device: Any, *, bf16: bool) -> Any:
+def load_model(
+    settings: Settings, tokenizer: Any, seed: int, device: Any, *, bf16: bool, longest: int = LEAST_CONTEXT
+) -> Any:
     """The model to train, in training mode.
 
     What is trained lies in float32; a frozen base lies in bfloat16 where products are made in it.
+
+    Args:
+        settings: Which.
+        tokenizer: Its tokenizer.
+        seed: Decides the initial weights.
+        device: Where it lies.
+        bf16: Whether products are made in bfloat16.
+        longest: Tokens of the longest row, which a model from scratch reads unless its context is fixed.
 
     Raises:
         UserError: If the folder does not load as a causal language model.
@@ -113,7 +124,8 @@ def load_model(settings: Settings, tokenizer: Any, seed: int, device: Any, *, bf
 
     with _seeded(seed), quiet():
         if settings.model == SCRATCH:
-            return _scratch(settings.scratch, tokenizer).to(device).train()
+            context = settings.scratch.context or max(LEAST_CONTEXT, -(-longest // CONTEXT_STEP) * CONTEXT_STEP)
+            return _scratch(settings.scratch, context, tokenizer).to(device).train()
         dtype = torch.bfloat16 if bf16 and settings.lora else torch.float32
         model = _pretrained(settings.model, dtype, device)
         if not settings.lora:
@@ -231,7 +243,7 @@ def _pretrained(folder: str, dtype: Any, device: Any) -> Any:
         raise UserError(f"great.model: {folder!r} does not load as a causal language model ({error}).") from error
 
 
-def _scratch(sizes: Scratch, tokenizer: Any) -> Any:
+def _scratch(sizes: Scratch, context: int, tokenizer: Any) -> Any:
     return _transformers().LlamaForCausalLM(
         _transformers().LlamaConfig(
             vocab_size=len(tokenizer),
@@ -239,7 +251,7 @@ def _scratch(sizes: Scratch, tokenizer: Any) -> Any:
             intermediate_size=sizes.hidden * 8 // 3 // 16 * 16,
             num_hidden_layers=sizes.layers,
             num_attention_heads=sizes.heads,
-            max_position_embeddings=sizes.context,
+            max_position_embeddings=context,
             tie_word_embeddings=True,
             bos_token_id=tokenizer.eos_token_id,
             eos_token_id=tokenizer.eos_token_id,

@@ -28,14 +28,14 @@ class Scratch(msgspec.Struct, frozen=True, kw_only=True):
         hidden: Width.
         layers: Layers.
         heads: Attention heads; they divide the width.
-        context: Tokens in a row, at most.
+        context: Tokens in a row, at most; None for as many as the table's rows may take, and at least 1,024.
     """
 
     vocabulary: int = 1024
     hidden: int = 192
     layers: int = 4
     heads: int = 4
-    context: int = 1024
+    context: int | None = None
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,6 +115,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 "great.scratch: expected a width that the heads divide and a vocabulary of at least 320, found "
                 f"hidden {self.scratch.hidden}, heads {self.scratch.heads}, vocabulary {self.scratch.vocabulary}."
             )
+
+    @property
+    def fits_the_table(self) -> bool:
+        """Whether the model's context is made as long as the table needs it."""
+        return self.model == SCRATCH and self.scratch.context is None
 
     @property
     def lora(self) -> bool:

@@ -70,7 +70,9 @@ class Great:
                 too large for the journal.
         """
         with _some_folder(folder) as place:
-            packed = _packed(train(table, self._settings, seed=seed, folder=place, say=say), MOST_BYTES)
+            tokens = self._drawing.max_text_tokens
+            made = train(table, self._settings, seed=seed, folder=place, say=say, max_text_tokens=tokens)
+            packed = _packed(made, MOST_BYTES)
         if folder is None and not packed.files:
             raise UserError(
                 "great: the trained model is too large for the journal, and there is no folder to keep it in."

@@ -77,7 +77,7 @@ class Trained(msgspec.Struct, frozen=True, kw_only=True):
     curve: list[tuple[int, float, float | None]]
 
 
-def train(table: Table, settings: Settings, *, seed: int, folder: Path, say: Say) -> Path:
+def train(table: Table, settings: Settings, *, seed: int, folder: Path, say: Say, max_text_tokens: int = 0) -> Path:
     """Fine-tune on a table, going on from a checkpoint of the same training if there is one.
 
     Args:
@@ -86,6 +86,7 @@ def train(table: Table, settings: Settings, *, seed: int, folder: Path, say: Say
         seed: Decides all that is random.
         folder: Gets the checkpoints, and `model`.
         say: Hears how far it is; what it raises ends the training, which can be taken up again.
+        max_text_tokens: Most tokens of a free text that will be drawn, for which a model from scratch gets room.
 
     Returns:
         The folder of the trained model: an adapter or all weights, the tokenizer, and `great.json`.
@@ -94,14 +95,14 @@ def train(table: Table, settings: Settings, *, seed: int, folder: Path, say: Say
         UserError: If the table or the settings do not fit the model, or memory runs out.
     """
     base = identity_of(settings.model)
-    fingerprint = _fingerprint(table, settings, seed, base)
+    fingerprint = _fingerprint(table, settings, seed, base, max_text_tokens if settings.fits_the_table else 0)
     target = folder / "model"
     if (target / "great.json").exists() and read_trained(target).fingerprint == fingerprint:
         return target
     if table.rows == 0:
         raise UserError("great: the table has no rows; expected at least one to learn from.")
     say("training: the model is being loaded")
-    training = _Training(table, settings, seed, Checkpoints(folder, fingerprint), fingerprint, say)
+    training = _Training(table, settings, seed, Checkpoints(folder, fingerprint), fingerprint, say, max_text_tokens)
     try:
         training.run()
         about = training.about(base)
@@ -127,7 +128,14 @@ class _Training:
     """One training in this process."""
 
     def __init__(
-        self, table: Table, settings: Settings, seed: int, checkpoints: Checkpoints, fingerprint: str, say: Say
+        self,
+        table: Table,
+        settings: Settings,
+        seed: int,
+        checkpoints: Checkpoints,
+        fingerprint: str,
+        say: Say,
+        max_text_tokens: int,
     ) -> None:
         self._settings, self._seed, self._checkpoints, self._say = settings, seed, checkpoints, say
         self._schema = table.schema
@@ -140,8 +148,10 @@ class _Training:
         self.orders = Orders(names, chosen_order(settings.order, table), seed)
         learned, held_out = _split(table.rows, settings.holdout, seed)
         self._batches = Batches(table, codec, self.orders, settings, learned, seed)
-        self.model = load_model(settings, self.tokenizer, seed, device, bf16=bf16)
-        _require_room(codec.longest(table), context_of(self.model), len(names))
+        longest = codec.longest(table)
+        drawn = max(longest, codec.longest(max_text_tokens=max_text_tokens)) if settings.fits_the_table else longest
+        self.model = load_model(settings, self.tokenizer, seed, device, bf16=bf16, longest=drawn)
+        _require_room(longest, context_of(self.model), len(names))
         self._held_out = list(Batches(table, codec, self.orders, settings, held_out, seed).all()) if held_out else []
         self.gradients = Gradients(self.model, bf16=bf16)
         self._weights = trained(self.model)
@@ -346,8 +356,8 @@ def _lasting(settings: Settings) -> Settings:
     return msgspec.structs.replace(settings, checkpoint_s=Settings().checkpoint_s)
 
 
-def _fingerprint(table: Table, settings: Settings, seed: int, base: str) -> str:
-    digest = hashlib.sha256(msgspec.json.encode([_FORMAT, table.schema, _lasting(settings), seed, base]))
+def _fingerprint(table: Table, settings: Settings, seed: int, base: str, room: int) -> str:
+    digest = hashlib.sha256(msgspec.json.encode([_FORMAT, table.schema, _lasting(settings), seed, base, room]))
     for name, cells in table.cells.items():
         digest.update(msgspec.json.encode([name, [str(cell) if isinstance(cell, int) else [cell] for cell in cells]]))
     return digest.hexdigest()[:32]

@@ -1,5 +1,6 @@
 """Fine-tuning: what is learnt, when it ends, and that a kill changes nothing."""
 
+import json
 import os
 import random
 import subprocess
@@ -11,10 +12,11 @@ import msgspec
 import pytest
 
 from factory.errors import UserError
+from factory.tables.column import Column
 from factory.tables.great import training
 from factory.tables.great.settings import Settings
 from factory.tables.great.training import read_trained, train
-from factory.tables.schema import Table
+from factory.tables.schema import Schema, Table, table_of
 
 from .small_tables import QUICK, TINY, small_table
 
@@ -238,3 +240,15 @@ def test_what_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert heard[0] == "training: the model is being loaded"
     assert heard[1].startswith("training: step 1 of 24, loss ")
     assert all(word in heard[-1] for word in ("step 24 of 24", "held-out", "rows/s", "ended: all steps done"))
+
+
+def test_the_context_from_scratch_is_as_long_as_needed(tmp_path: Path) -> None:
+    note = Column(name="note", kind="text")
+    table = table_of(Schema((note,)), [{"note": "abc"}, {"note": "some more"}])
+    sizes = msgspec.structs.replace(TINY, context=None)
+    settings = replaced(QUICK, scratch=sizes, max_steps=1)
+    made = {}
+    for tokens in (0, 1000, 1500):
+        place = train(table, settings, seed=1, folder=tmp_path, say=lambda text: None, max_text_tokens=tokens)
+        made[tokens] = json.loads((place / "config.json").read_text())["max_position_embeddings"]
+    assert made == {0: 1024, 1000: 1024, 1500: 2048}

@@ -261,10 +261,10 @@ class _Comparison:
         theirs = draw.fresh.take(_drawn(len(draw.fresh), size, seed))
         scores |= detect.detection(rows.encoded.take(drawn[:size]), theirs, seed, self._jobs)
         close = rows.encoded.take(drawn[: near.MOST_ROWS])
-        to_train, to_holdout = near.nearest(close, draw.members), near.nearest(close, draw.others)
-        scores |= near.closeness(to_train, to_holdout, random)
+        found = near.between(close, draw.members, draw.others)
+        scores |= near.closeness(found, random)
         usual = (None, None) if real else draw.usual
-        return scores | membership(to_train.back, to_holdout.back, *usual)
+        return scores | membership(found.train.back[: draw.even], found.holdout.back[: draw.even], *usual)
 
     def _line(self, name: str, scores: Sequence[dict[str, Score]]) -> Line:
         validity, table = self._read[name]
@@ -328,29 +328,40 @@ class _Comparison:
             self.notes.append(
                 f"all sets are measured at {self._size:,} rows, drawn by seed, as no more are in the smallest."
             )
-        for name, count in (("hold-out", len(self._fresh.encoded)), ("test rows", len(self._other.encoded))):
-            if count < min(self._size, near.MOST_ROWS):
-                self.notes.append(
-                    f"{name}: only {count:,} real rows to compare {self._size:,} rows with; as many of both are used."
-                )
+        fresh, other, train = (len(each.encoded) for each in (self._fresh, self._other, self._train))
+        if fresh < min(self._size, near.MOST_ROWS):
+            self.notes.append(
+                f"hold-out: only {fresh:,} real rows to compare {self._size:,} rows with; as many of both are used for detection."
+            )
+        if other < min(self._size, near.MOST_ROWS):
+            self.notes.append(f"test rows: only {other:,} real rows stand for {self._size:,} in '{REAL}'.")
+        known, held = min(train, near.MOST_ROWS), min(fresh, near.MOST_ROWS)
+        if known != held:
+            self.notes.append(
+                f"distances are to {known:,} training rows and to {held:,} held-out rows: the nearest of more rows is nearer. "
+                "'closer' and the ratio of distances allow for that; attacks take as many of both."
+            )
         if self._size < SMALL:
             self.notes.append(f"n = {self._size}: figures and intervals say little.")
         if max(self._size, self._train.table.rows) > near.MOST_ROWS:
             self.notes.append(
-                f"distances are taken between at most {near.MOST_ROWS:,} rows on each side, drawn by seed."
+                f"distances are taken between at most {near.MOST_ROWS:,} rows on each side, drawn by seed: what was "
+                "copied from training rows that are not drawn shows in 'copies' alone."
             )
 
 
 class _Draw:
-    """Real rows of one seed: members and as many others for distances, and how common such rows are."""
+    """Real rows of one seed: members and others for distances, and how common the first of them, as many of both, are."""
 
     def __init__(self, train: _Set, fresh: _Set, other: _Set, seed: int) -> None:
-        size = min(len(train.encoded), len(fresh.encoded), near.MOST_ROWS)
         self.fresh = fresh.encoded
-        self.members = train.encoded.take(_drawn(len(train.encoded), size, seed))
-        self.others = fresh.encoded.take(_drawn(len(fresh.encoded), size, seed))
-        further = other.encoded.take(_drawn(len(other.encoded), size, seed))
-        self.usual = near.nearest(self.members, further).first, near.nearest(self.others, further).first
+        self.members = train.encoded.take(_drawn(len(train.encoded), near.MOST_ROWS, seed))
+        self.others = fresh.encoded.take(_drawn(len(fresh.encoded), near.MOST_ROWS, seed))
+        self.even = min(len(self.members), len(self.others))
+        further = other.encoded.take(_drawn(len(other.encoded), self.even, seed))
+        first = np.arange(self.even)
+        members, others = self.members.take(first), self.others.take(first)
+        self.usual = near.nearest(members, further).first, near.nearest(others, further).first
 
 
 def _drawn(rows: int, size: int, seed: int) -> Ints:

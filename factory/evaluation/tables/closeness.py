@@ -185,3 +185,10 @@ def _variance_of_mean(values: Floats) -> float:
 def copies(rows: Encoded, train: Encoded) -> Score:
     """Share of rows that are a training row in all learned cells, in [0, 1]."""
     return share(np.isin(rows.keys, train.keys))
+
+
+def most_by_chance(rows: int, twice: int, train: int) -> float:
+    """How many of fresh rows may equal a training row where so many training rows equal another: three deviations."""
+    chance = (twice + 1) / (train + 2)
+    # Equal rows come in pairs at least, which doubles the variance of their share among training rows.
+    return rows * chance + 3 * math.sqrt(chance * (1 - chance) * (rows + 2 * rows**2 / train))

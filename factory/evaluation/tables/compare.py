@@ -35,7 +35,7 @@ from factory.evaluation.tables import closeness as near
 from factory.evaluation.tables import detection as detect
 from factory.evaluation.tables.dependencies import dependencies, violations
 from factory.evaluation.tables.efficiency import Learner, Task, only_class, task_of
-from factory.evaluation.tables.encoding import Encoded, Encoder, canonical, pooled
+from factory.evaluation.tables.encoding import Encoded, Encoder, canonical, pooled, row_keys
 from factory.evaluation.tables.membership import membership
 from factory.evaluation.tables.metrics import METRICS
 from factory.evaluation.tables.scores import Floats, Ints, Score, over_seeds, share_of
@@ -65,6 +65,7 @@ class Line(msgspec.Struct, frozen=True):
         used: Rows that the figures of efficiency rest on, at most; 0 if too few can be read.
         figures: By the keys of `METRICS`; what could not be measured is not there.
         validity: What is wrong with its rows; None of references.
+        judged: Rows that the shares of valid rows are counted over; 0 where they are not.
         violations: Share of rows that break each dependency.
     """
 
@@ -74,6 +75,7 @@ class Line(msgspec.Struct, frozen=True):
     figures: dict[str, Figure]
     validity: Validity | None = None
     violations: dict[str, float] = {}
+    judged: int = 0
 
 
 class TableEvaluation(msgspec.Struct, frozen=True):
@@ -206,6 +208,9 @@ class _Comparison:
         self._size = min([train.rows, *usable.values()])
         self._sets = {name: self._set(name, canonical(self._read[name][1])) for name in usable}
         self._note_sizes(usable)
+        self._note_known("test rows", tested)
+        if holdout is not None:
+            self._note_known("hold-out", fresh)
 
     def measured(self, seeds: int) -> TableEvaluation:
         """Everything, over all seeds."""
@@ -272,7 +277,7 @@ class _Comparison:
         figures = _valid(validity)
         figures |= _figures([{"violations": told}] if self._known and table.rows else []) | _figures(scores)
         used = min(self._size, table.rows) if name in self._sets else 0
-        return Line(name, validity.rows, used, figures, validity, each)
+        return Line(name, validity.rows, used, figures, validity, each, validity.rows)
 
     def _reference(self, name: str, scores: Sequence[dict[str, Score]]) -> Line:
         figures = _figures(scores)
@@ -281,8 +286,9 @@ class _Comparison:
         rows = self._other if name == REAL else self._shuffled(derive_seed("evaluate a table", 0))
         told, each = violations(rows.table, self._known)
         figures |= _figures([{"violations": told}] if self._known else [])
-        figures |= _valid(self._tested_validity) if name == REAL else {}
-        return Line(name, rows.table.rows, self._size, figures, None, each)
+        judged = self._tested_validity.rows if name == REAL else 0
+        figures |= _valid(self._tested_validity) if judged else {}
+        return Line(name, rows.table.rows, self._size, figures, None, each, judged)
 
     # --- rows -------------------------------------------------------------------------------------------
 
@@ -313,6 +319,18 @@ class _Comparison:
         table = self._train.table
         cells = {name: [column[at] for at in random.permutation(table.rows)] for name, column in table.cells.items()}
         return self._set(SHUFFLED, Table(table.schema, cells, table.rows))
+
+    def _note_known(self, name: str, table: Table) -> None:
+        """Say it where real rows that no generator should have seen are training rows, more often than by chance."""
+        keys = self._train.encoded.keys
+        known = int(np.isin(row_keys(table), keys).sum())
+        counts = np.unique(keys, return_counts=True)[1]
+        twice = int(counts[counts > 1].sum())
+        if known > near.most_by_chance(table.rows, twice, len(keys)):
+            self.notes.append(
+                f"{name}: {known:,} of {table.rows:,} ({known / table.rows:.1%}) equal a training row, while {twice / len(keys):.1%} "
+                "of the training rows equal another: figures that rest on unseen rows hide copying and flatter models."
+            )
 
     def _note_sizes(self, usable: Mapping[str, int]) -> None:
         for name, (found, table) in self._read.items():

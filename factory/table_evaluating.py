@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import msgspec
 
-from factory.datasets_io.rows import RESERVED, read_rows
+from factory.datasets_io.rows import fields_of, read_rows
 from factory.datasets_io.whole import write_whole
 from factory.errors import RunDirError, SourceError, UserError
 from factory.evaluating import MOST_SETS, UNNAMED, source_names
@@ -127,7 +127,7 @@ def _makes_tables(path: Path) -> bool:
 
 
 def _rows(path: str | Path) -> list[Row]:
-    rows = [{name: value for name, value in row.items() if name not in RESERVED} for row in read_rows(Path(path))]
+    rows = [fields_of(row) for row in read_rows(Path(path))]
     if not rows:
         raise SourceError(f"{path}: has no rows.")
     return rows
@@ -144,25 +144,27 @@ def _sets(sources: Sequence[str | Path], train: Table, by: str | None, notes: li
     """Rows by the name of their set."""
     found: dict[str, list[Row]] = defaultdict(list)
     for name, path in source_names(sources).items():
-        rows = list(read_rows(path))
-        if not rows:
+        stored = list(read_rows(path))
+        if not stored:
             raise SourceError(f"{path}: has no rows.")
+        rows = [fields_of(row) for row in stored]
         if not set(rows[0]) & set(train.schema.names):
             _require(rows[0], train.schema.names, path)
         lacking = [column for column in train.schema.names if all(column not in row for row in rows)]
         if lacking:
             notes.append(f"{name}: has no column {', '.join(lacking)}; it counts as missing.")
-        for row in rows:
-            found[name if by is None else _value(row, by, path, name if len(sources) > 1 else "")].append(row)
+        prefix = name if len(sources) > 1 else ""
+        for kept, row in zip(stored, rows, strict=True):
+            found[name if by is None else _value(kept, row, by, path, prefix)].append(row)
     if len(found) > MOST_SETS:
         raise UserError(f"--by {by}: {len(found):,} different values; expected at most {MOST_SETS} to compare.")
     return dict(found)
 
 
-def _value(row: Mapping[str, Any], by: str, path: Path, source: str) -> str:
-    """Name of the set of a row, from a column or else from its provenance."""
-    provenance = row.get("provenance")
-    known = {**(provenance if isinstance(provenance, dict) else {}), **row}
+def _value(stored: Row, row: Row, by: str, path: Path, source: str) -> str:
+    """Name of the set of a row, from a column or else from the provenance that it is stored with."""
+    provenance = stored.get("provenance")
+    known = {**(provenance if isinstance(provenance, dict) else {}), **stored, **row}
     if by not in known:
         raise SourceError(f"{path}: no column '{by}'{did_you_mean(by, known)}; the rows have {', '.join(row)}.")
     name = label_value(known[by]) or UNNAMED

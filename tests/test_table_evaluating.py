@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from factory import run
+from factory.datasets_io.rows import column_name
 from factory.table_evaluating import evaluate_tables, holds_tables
 
 from .driver import Command, in_process, write_rows
@@ -74,6 +75,28 @@ def test_a_column_that_is_not_there_counts_as_missing_and_is_said(factory: Comma
     assert "less: has no column group, number, wage; it counts as missing." in found.notes
     assert found.sets[0].validity is not None
     assert found.sets[0].validity.complete == 0.0
+
+
+def test_columns_called_as_those_that_a_run_adds_are_compared(factory: Command) -> None:
+    names = {"group": "provenance", "age": "record_id", "number": "source_record_id"}
+    real, test, fresh = (
+        [{names.get(name, name): value for name, value in row.items()} for row in values(made(rows, seed))]
+        for rows, seed in ((150, 1), (100, 2), (60, 3))
+    )
+    write_csv(Path("real.csv"), real)
+    write_csv(Path("fresh.csv"), fresh)
+    write_rows(Path("test.jsonl"), test)
+    rows = [{column_name(name): value for name, value in row.items()} for row in fresh]
+    made_by = {"provenance": {"step": "great", "method": "great"}}
+    write_rows(Path("run.jsonl"), [{**row, "record_id": f"r{at}", **made_by} for at, row in enumerate(rows)])
+    found = evaluate_tables(["run.jsonl", "fresh.csv"], "real.csv", test="test.jsonl", target="provenance", seeds=1)
+    run, plain = found.evaluation.sets
+    assert found.evaluation.target == "provenance"
+    assert run.validity == plain.validity
+    assert run.validity is not None
+    assert run.validity.valid == 1.0
+    by_step = evaluate_tables(["run.jsonl"], "real.csv", test="test.jsonl", by="step", seeds=1).evaluation
+    assert [line.name for line in by_step.sets] == ["great"]
 
 
 @pytest.mark.parametrize(

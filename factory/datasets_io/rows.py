@@ -43,6 +43,30 @@ def column_name(name: str) -> str:
     return f"{RENAMED}{name}" if stem in RESERVED else name
 
 
+def field_name(column: str) -> str:
+    """The field that is stored under a column: the reverse of `column_name`.
+
+    >>> [field_name(column_name(name)) for name in ("text", "record_id", "source_record_id", "source_text")]
+    ['text', 'record_id', 'source_record_id', 'source_text']
+    """
+    shorter = column.removeprefix(RENAMED)
+    return shorter if column_name(shorter) == column else column
+
+
+def fields_of(row: Row) -> Row:
+    """The fields of a row under their own names, where it is a row of a dataset of ours; any other row as it is.
+
+    >>> fields_of({"x": 1, "source_record_id": 7, "record_id": "5f", "provenance": {"step": "a", "method": "rows"}})
+    {'x': 1, 'record_id': 7}
+    >>> fields_of({"x": 1, "provenance": "Bordeaux"})
+    {'x': 1, 'provenance': 'Bordeaux'}
+    """
+    provenance = row.get("provenance")
+    if not isinstance(row.get("record_id"), str) or not isinstance(provenance, dict) or "step" not in provenance:
+        return row
+    return {field_name(name): value for name, value in row.items() if name not in RESERVED}
+
+
 def read_rows(path: Path, header: Sequence[str] | None = None, *, quotes: bool = True) -> Iterator[Row]:
     """Yield the rows of a file or folder in order.
 

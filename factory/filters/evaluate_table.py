@@ -35,7 +35,7 @@ from factory.recipe.tables import LoadedTable, TableSource, check_table
 from factory.records import Outcome, Record, digest
 from factory.resources import find
 
-VERSION = 1
+VERSION = 2
 FEWEST_REAL = 40
 TOLD = {
     "valid": "valid",
@@ -44,6 +44,7 @@ TOLD = {
     "detection_auc": "told from real rows AUC",
     "closer": "closer to learned rows than to held-out ones",
     "copies": "copies",
+    "attack": "membership attack AUC",
 }
 Row = Mapping[str, Any]
 

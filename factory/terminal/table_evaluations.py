@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from factory.evaluation.bootstrap import Figure
-from factory.evaluation.tables.compare import TableEvaluation
+from factory.evaluation.tables.compare import VALIDITY, Line, TableEvaluation
 from factory.evaluation.tables.efficiency import MODELS
 from factory.evaluation.tables.metrics import METRICS
 from factory.terminal.layout import fill
@@ -63,10 +63,15 @@ def _table(result: TableEvaluation, title: str, columns: Sequence[tuple[str, str
     if not lines:
         return ""
     rows = [
-        (_clipped(line.name), f"{line.used:,}", *(figure(line.figures.get(key)) for key, _ in columns))
+        (_clipped(line.name), f"{_counted(line, columns):,}", *(figure(line.figures.get(key)) for key, _ in columns))
         for line in lines
     ]
     return f"{title[:WIDTH]}\n{_laid_out(('rows', 'n', *(heading for _, heading in columns)), rows)}"
+
+
+def _counted(line: Line, columns: Sequence[tuple[str, str]]) -> int:
+    """Rows that figures rest on: validity counts all that there are."""
+    return line.judged if columns[0][0] in VALIDITY else line.used
 
 
 def _laid_out(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

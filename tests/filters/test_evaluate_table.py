@@ -25,6 +25,7 @@ def test_every_step_is_a_set_and_the_page_lies_in_the_run_directory(tmp_path: Pa
     notes = " ".join(result.manifest["steps"][2]["notes"])
     assert "gaussian_copula (90 rows): valid 1.000" in notes
     assert "other (80 rows): valid 1.000" in notes
+    assert notes.count("membership attack AUC 0.") == 4  # both steps, real rows, shuffled columns
     assert "shuffled columns" in notes
     found = json.loads((tmp_path / "out/artifacts/evaluate_table/evaluation.json").read_text())
     assert [line["name"] for line in found["sets"]] == ["gaussian_copula", "other"]

@@ -35,7 +35,7 @@ from factory.evaluation.tables import closeness as near
 from factory.evaluation.tables import detection as detect
 from factory.evaluation.tables.dependencies import dependencies, violations
 from factory.evaluation.tables.efficiency import Learner, Task, only_class, task_of
-from factory.evaluation.tables.encoding import Encoded, Encoder, canonical, pooled
+from factory.evaluation.tables.encoding import Encoded, Encoder, canonical, pooled, row_keys
 from factory.evaluation.tables.membership import membership
 from factory.evaluation.tables.metrics import METRICS
 from factory.evaluation.tables.scores import Floats, Ints, Score, over_seeds, share_of
@@ -65,6 +65,7 @@ class Line(msgspec.Struct, frozen=True):
         used: Rows that the figures of efficiency rest on, at most; 0 if too few can be read.
         figures: By the keys of `METRICS`; what could not be measured is not there.
         validity: What is wrong with its rows; None of references.
+        judged: Rows that the shares of valid rows are counted over; 0 where they are not.
         violations: Share of rows that break each dependency.
     """
 
@@ -74,6 +75,7 @@ class Line(msgspec.Struct, frozen=True):
     figures: dict[str, Figure]
     validity: Validity | None = None
     violations: dict[str, float] = {}
+    judged: int = 0
 
 
 class TableEvaluation(msgspec.Struct, frozen=True):
@@ -206,6 +208,9 @@ class _Comparison:
         self._size = min([train.rows, *usable.values()])
         self._sets = {name: self._set(name, canonical(self._read[name][1])) for name in usable}
         self._note_sizes(usable)
+        self._note_known("test rows", tested)
+        if holdout is not None:
+            self._note_known("hold-out", fresh)
 
     def measured(self, seeds: int) -> TableEvaluation:
         """Everything, over all seeds."""
@@ -261,10 +266,10 @@ class _Comparison:
         theirs = draw.fresh.take(_drawn(len(draw.fresh), size, seed))
         scores |= detect.detection(rows.encoded.take(drawn[:size]), theirs, seed, self._jobs)
         close = rows.encoded.take(drawn[: near.MOST_ROWS])
-        to_train, to_holdout = near.nearest(close, draw.members), near.nearest(close, draw.others)
-        scores |= near.closeness(to_train, to_holdout, random)
+        found = near.between(close, draw.members, draw.others)
+        scores |= near.closeness(found, random)
         usual = (None, None) if real else draw.usual
-        return scores | membership(to_train.back, to_holdout.back, *usual)
+        return scores | membership(found.train.back[: draw.even], found.holdout.back[: draw.even], *usual)
 
     def _line(self, name: str, scores: Sequence[dict[str, Score]]) -> Line:
         validity, table = self._read[name]
@@ -272,7 +277,7 @@ class _Comparison:
         figures = _valid(validity)
         figures |= _figures([{"violations": told}] if self._known and table.rows else []) | _figures(scores)
         used = min(self._size, table.rows) if name in self._sets else 0
-        return Line(name, validity.rows, used, figures, validity, each)
+        return Line(name, validity.rows, used, figures, validity, each, validity.rows)
 
     def _reference(self, name: str, scores: Sequence[dict[str, Score]]) -> Line:
         figures = _figures(scores)
@@ -281,8 +286,9 @@ class _Comparison:
         rows = self._other if name == REAL else self._shuffled(derive_seed("evaluate a table", 0))
         told, each = violations(rows.table, self._known)
         figures |= _figures([{"violations": told}] if self._known else [])
-        figures |= _valid(self._tested_validity) if name == REAL else {}
-        return Line(name, rows.table.rows, self._size, figures, None, each)
+        judged = self._tested_validity.rows if name == REAL else 0
+        figures |= _valid(self._tested_validity) if judged else {}
+        return Line(name, rows.table.rows, self._size, figures, None, each, judged)
 
     # --- rows -------------------------------------------------------------------------------------------
 
@@ -314,6 +320,18 @@ class _Comparison:
         cells = {name: [column[at] for at in random.permutation(table.rows)] for name, column in table.cells.items()}
         return self._set(SHUFFLED, Table(table.schema, cells, table.rows))
 
+    def _note_known(self, name: str, table: Table) -> None:
+        """Say it where real rows that no generator should have seen are training rows, more often than by chance."""
+        keys = self._train.encoded.keys
+        known = int(np.isin(row_keys(table), keys).sum())
+        counts = np.unique(keys, return_counts=True)[1]
+        twice = int(counts[counts > 1].sum())
+        if known > near.most_by_chance(table.rows, twice, len(keys)):
+            self.notes.append(
+                f"{name}: {known:,} of {table.rows:,} ({known / table.rows:.1%}) equal a training row, while {twice / len(keys):.1%} "
+                "of the training rows equal another: figures that rest on unseen rows hide copying and flatter models."
+            )
+
     def _note_sizes(self, usable: Mapping[str, int]) -> None:
         for name, (found, table) in self._read.items():
             if table.rows < found.rows:
@@ -328,29 +346,40 @@ class _Comparison:
             self.notes.append(
                 f"all sets are measured at {self._size:,} rows, drawn by seed, as no more are in the smallest."
             )
-        for name, count in (("hold-out", len(self._fresh.encoded)), ("test rows", len(self._other.encoded))):
-            if count < min(self._size, near.MOST_ROWS):
-                self.notes.append(
-                    f"{name}: only {count:,} real rows to compare {self._size:,} rows with; as many of both are used."
-                )
+        fresh, other, train = (len(each.encoded) for each in (self._fresh, self._other, self._train))
+        if fresh < min(self._size, near.MOST_ROWS):
+            self.notes.append(
+                f"hold-out: only {fresh:,} real rows to compare {self._size:,} rows with; as many of both are used for detection."
+            )
+        if other < min(self._size, near.MOST_ROWS):
+            self.notes.append(f"test rows: only {other:,} real rows stand for {self._size:,} in '{REAL}'.")
+        known, held = min(train, near.MOST_ROWS), min(fresh, near.MOST_ROWS)
+        if known != held:
+            self.notes.append(
+                f"distances are to {known:,} training rows and to {held:,} held-out rows: the nearest of more rows is nearer. "
+                "'closer' and the ratio of distances allow for that; attacks take as many of both."
+            )
         if self._size < SMALL:
             self.notes.append(f"n = {self._size}: figures and intervals say little.")
         if max(self._size, self._train.table.rows) > near.MOST_ROWS:
             self.notes.append(
-                f"distances are taken between at most {near.MOST_ROWS:,} rows on each side, drawn by seed."
+                f"distances are taken between at most {near.MOST_ROWS:,} rows on each side, drawn by seed: what was "
+                "copied from training rows that are not drawn shows in 'copies' alone."
             )
 
 
 class _Draw:
-    """Real rows of one seed: members and as many others for distances, and how common such rows are."""
+    """Real rows of one seed: members and others for distances, and how common the first of them, as many of both, are."""
 
     def __init__(self, train: _Set, fresh: _Set, other: _Set, seed: int) -> None:
-        size = min(len(train.encoded), len(fresh.encoded), near.MOST_ROWS)
         self.fresh = fresh.encoded
-        self.members = train.encoded.take(_drawn(len(train.encoded), size, seed))
-        self.others = fresh.encoded.take(_drawn(len(fresh.encoded), size, seed))
-        further = other.encoded.take(_drawn(len(other.encoded), size, seed))
-        self.usual = near.nearest(self.members, further).first, near.nearest(self.others, further).first
+        self.members = train.encoded.take(_drawn(len(train.encoded), near.MOST_ROWS, seed))
+        self.others = fresh.encoded.take(_drawn(len(fresh.encoded), near.MOST_ROWS, seed))
+        self.even = min(len(self.members), len(self.others))
+        further = other.encoded.take(_drawn(len(other.encoded), self.even, seed))
+        first = np.arange(self.even)
+        members, others = self.members.take(first), self.others.take(first)
+        self.usual = near.nearest(members, further).first, near.nearest(others, further).first
 
 
 def _drawn(rows: int, size: int, seed: int) -> Ints:

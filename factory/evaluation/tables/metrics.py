@@ -131,7 +131,7 @@ _ALL: Final = (
         "closeness",
         "closer to training rows",
         "0.5",
-        "Share of rows nearer to a training row than to a held-out real row: 0.5 is no sign of memorisation, 1 is copying.",
+        "Share of rows nearer to a training row than to a held-out real row, as if there were as many of both: 0.5 is no sign of memorisation, 1 is copying.",
     ),
     _distance(
         "dcr",
@@ -140,13 +140,16 @@ _ALL: Final = (
         "Median; 0 is a copy, one column that differs wholly is 1.",
     ),
     _distance(
-        "dcr_holdout", "distance to closest held-out row", "context", "Median; read the distance above beside it."
+        "dcr_holdout",
+        "distance to closest held-out row",
+        "context",
+        "Median; where there are fewer held-out rows these are farther: read the ratio.",
     ),
     _distance(
         "dcr_ratio",
         "ratio of these distances",
         "1",
-        "Training by held-out: well below 1 is crowding around training rows.",
+        "Training by held-out, to as many of both: well below 1 is crowding around training rows.",
     ),
     Metric(
         "nearest_ratio",

@@ -7,6 +7,7 @@ from factory.evaluation.tables.compare import REAL, REAL_ALL, SHUFFLED, compare
 from factory.evaluation.tables.metrics import METRICS
 from factory.tables.column import Column
 from factory.tables.schema import Schema, Table
+from factory.terminal.table_evaluations import table_evaluation_text
 
 from .made import made, shuffled, values
 
@@ -109,6 +110,46 @@ def test_a_set_of_one_row_does_not_cut_down_the_others():
     }
     assert line(found, "none").figures == {}
     assert any("too few" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("part", [6, 60])
+def test_test_rows_that_are_training_rows_are_said(part):
+    train, fresh = made(100, 6), made(120, 7)
+    cells = {name: train.cells[name][:part] + column[part:60] for name, column in fresh.cells.items()}
+    leaked = Table(train.schema, cells, 60)
+    found = compare({"one": made(60, 5)}, train, leaked, seeds=1)
+    assert any(note.startswith(f"test rows: {part} of 60") and "equal a training row" in note for note in found.notes)
+    found = compare({"one": made(60, 5)}, train, fresh, leaked, seeds=1)
+    assert [note.split(":")[0] for note in found.notes if "equal a training row" in note] == ["hold-out"]
+
+
+def test_rows_that_are_equal_by_chance_are_not_said():
+    schema = Schema((Column(name="c", kind="category", categories=("a", "b", "c")),))
+    train, test, one = (Table(schema, {"c": [(at * 7 + turn) % 3 for at in range(90)]}, 90) for turn in range(3))
+    assert not any("equal a training row" in note for note in compare({"one": one}, train, test, seeds=1).notes)
+
+
+def test_near_copies_show_beside_few_test_rows():
+    train = made(200, 6)
+    near = Table(train.schema, {**train.cells, "wage": [cell + 1 for cell in train.cells["wage"]]}, 200)
+    figures = line(compare({"near": near}, train, made(60, 7), seeds=1), "near").figures
+    assert figures["copies"].value == 0.0
+    assert figures["closer"].value > 0.98
+    assert figures["dcr"].value < 0.01
+
+
+def test_valid_rows_are_counted_over_all_rows():
+    found = compare({"tiny": made(1, 4), "one": made(100, 5)}, made(80, 6), [*values(made(119, 7)), {}], seeds=1)
+    assert {each.name: each.judged for each in found.lines} == {
+        "tiny": 1,
+        "one": 100,
+        REAL: 120,
+        REAL_ALL: 0,
+        SHUFFLED: 0,
+    }
+    shown = table_evaluation_text(found).split("rows such as the table may hold")[1].splitlines()[3:6]
+    assert [row.split("  ")[0] for row in shown] == ["tiny", "one", REAL]
+    assert [row[len(REAL) :].split()[0] for row in shown] == ["1", "100", "120"]
 
 
 def test_columns_that_are_missing_everywhere():

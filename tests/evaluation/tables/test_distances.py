@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factory.evaluation.tables.closeness import closeness, copies, nearest
-from factory.evaluation.tables.encoding import Encoder, pooled
+from factory.evaluation.tables.closeness import between, closeness, copies, nearest
+from factory.evaluation.tables.encoding import Encoded, Encoder, pooled
 from factory.evaluation.tables.membership import membership
 from factory.tables.column import Column
 from factory.tables.schema import Schema, Table
@@ -49,9 +49,10 @@ def test_blocks_do_not_change_distances():
 def scores(rows, train, holdout):
     encoder = Encoder(train, pooled(train, holdout))
     known, fresh, other = (encoder(each) for each in (train, holdout, rows))
-    to_train, to_holdout = nearest(other, known), nearest(other, fresh)
-    found = closeness(to_train, to_holdout, np.random.default_rng(0))
-    return {**found, "copies": copies(other, known), **membership(to_train.back, to_holdout.back)}
+    found = between(other, known, fresh)
+    even = min(len(known), len(fresh))
+    attacks = membership(found.train.back[:even], found.holdout.back[:even])
+    return {**closeness(found, np.random.default_rng(0)), "copies": copies(other, known), **attacks}
 
 
 def test_fresh_rows_are_as_close_to_others_and_give_nothing_away():
@@ -88,6 +89,60 @@ def test_a_third_of_copies_shows():
     assert found["copies"].value == pytest.approx(1 / 3, abs=0.02)
     assert found["closer"].value > 0.6
     assert found["attack"].value > 0.6
+
+
+@pytest.mark.parametrize(("train", "holdout"), [(300, 300), (300, 150), (300, 30)])
+def test_copies_are_found_however_few_rows_are_held_out(train, holdout):
+    known = made(train, 2)
+    near = Table(known.schema, {**known.cells, "wage": [cell + 1 for cell in known.cells["wage"]]}, train)
+    for rows in (known, near):
+        found = scores(rows, known, made(holdout, 3))
+        assert found["closer"].value > 0.98
+        assert found["dcr"].value < 0.01 < found["dcr_holdout"].value
+
+
+def places(random, rows):
+    values = random.random((rows, 3)).astype(np.float32)
+    return Encoded(values, values, values, np.zeros((rows, 0), np.int64), np.arange(rows))
+
+
+def codes(random, rows):
+    """Few different rows, so that almost all are ties."""
+    found = np.column_stack([random.choice(6, rows, p=[0.4, 0.25, 0.15, 0.1, 0.06, 0.04]) for _ in range(3)])
+    none = np.zeros((rows, 0), np.float32)
+    return Encoded(none, none, none, found, np.arange(rows))
+
+
+@pytest.mark.parametrize("draw", [places, codes])
+@pytest.mark.parametrize(("train", "holdout"), [(200, 200), (200, 100), (400, 40), (60, 300)])
+def test_honest_rows_are_a_half_whatever_the_sizes_and_intervals_hold_it(draw, train, holdout):
+    random = np.random.default_rng(train + holdout)
+    found = []
+    for _ in range(60):
+        each = between(draw(random, 200), draw(random, train), draw(random, holdout))
+        found.append(closeness(each, random)["closer"])
+    values, errors = np.array([(each.value, each.error) for each in found]).T
+    assert values.mean() == pytest.approx(0.5, abs=3 * values.std() / np.sqrt(60) + 0.01)
+    assert errors.mean() == pytest.approx(values.std(), rel=0.35)
+    assert np.mean(np.abs(values - 0.5) < 1.96 * errors) >= 0.85
+
+
+def test_as_many_rows_on_both_sides_give_the_plain_share():
+    train, holdout, rows = (Encoder(made(300, 1))(made(300, seed)) for seed in (1, 2, 3))
+    ours, theirs = nearest(rows, train), nearest(rows, holdout)
+    found = between(rows, train, holdout)
+    assert found.train.first.tolist() == found.even[0].tolist() == ours.first.tolist()
+    assert found.holdout.back.tolist() == theirs.back.tolist()
+    assert not (ours.first == theirs.first).any()
+    scored = closeness(found, np.random.default_rng(0))["closer"]
+    assert scored.value == pytest.approx(np.mean(ours.first < theirs.first))
+
+
+def test_a_ratio_of_distances_is_to_as_many_rows_of_both():
+    random = np.random.default_rng(0)
+    found = closeness(between(places(random, 300), places(random, 600), places(random, 60)), random)
+    assert found["dcr"].value < 0.7 * found["dcr_holdout"].value
+    assert found["dcr_ratio"].value == pytest.approx(1.0, abs=0.15)
 
 
 def test_density_helps_where_distances_alone_are_blurred():

@@ -41,6 +41,7 @@ from factory.tables.recognising import (
     ambiguous,
     date_forms,
     is_id_text,
+    is_measure,
     is_named_id_text,
     is_personal,
     is_truth,
@@ -230,6 +231,13 @@ def _tell_of_own_values(values: Values, kind: Kind, note: Callable[[str], None])
     if kind not in ("category", "text") or values.filled < HANDFUL or not _nearly_own(values):
         return
     if not any(isinstance(value, str) for value in values.values.values()):
+        return
+    texts = [value for value in values.values.values() if isinstance(value, str)]
+    if all(map(is_measure, texts)):
+        note(
+            f"{where} holds texts such as {texts[0]!r}, not numbers or dates; rows that are given out hold them word for "
+            "word. Written plainly, as 1250.00 or 2024-01-31, they are learnt as what they are."
+        )
         return
     held = "hold them word for word" if kind == "category" else "may hold some of them word for word"
     note(

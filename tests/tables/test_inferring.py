@@ -433,3 +433,9 @@ def test_text_that_is_learnt_though_it_tells_rows_apart_is_told():
         assert column(values)[1].notes == ()
     assert column(PEOPLE, "name", corrections={"name": Correction(kind="category")})[1].notes == ()
     assert column(PEOPLE, "name", corrections={"name": Correction(kind="identifier")})[0].kind == "identifier"
+
+
+def test_amounts_with_signs_are_told_of() -> None:
+    found = infer([{"net": f"${at}.{at:02}", "k": at % 2} for at in range(10, 40)], origin="o.csv")
+    assert found.schema.named["net"].kind != "identifier"
+    assert any("'net' holds texts such as '$10.10', not numbers" in note for note in found.notes)

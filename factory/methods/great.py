@@ -48,6 +48,7 @@ ASKS = False
 NEUTRAL = ("rows",)
 DEFAULT = Settings()
 SMALL = Scratch()
+FEWEST_TEXT_TOKENS = 16
 NEEDED = ("torch", "transformers", "peft", "accelerate")
 
 
@@ -130,7 +131,8 @@ class Options(SynthesisOptions):
         train: How it is fine-tuned.
         backend: Draw with a loop over transformers, or through vLLM; `auto` takes vLLM where there is a GPU and vLLM.
         temperature: Divides the logits of what is allowed; below 1 the likely becomes likelier.
-        text_tokens: Most tokens of a free text; a model from scratch gets a context with room for them.
+        text_tokens: Most tokens of a free text; by default as many as the longest one of the table may take. A model from
+            scratch gets a context with room for them.
     """
 
     model: Annotated[str, Field(min_length=1)] = "embedded"
@@ -139,7 +141,7 @@ class Options(SynthesisOptions):
     train: Training = Training()
     backend: Literal["auto", "transformers", "vllm"] = "auto"
     temperature: Annotated[float, Field(gt=0.0, le=5.0)] = 1.0
-    text_tokens: Count = 128
+    text_tokens: Count | None = None
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Options:
@@ -214,8 +216,8 @@ def _folder(options: Options, base: Path) -> str:
 class _Great:
     """GReaT on the model that the options name, which is looked for only when it is needed."""
 
-    def __init__(self, options: Options, base: Path) -> None:
-        self._options, self._base = options, base
+    def __init__(self, options: Options, base: Path, text_tokens: int) -> None:
+        self._options, self._base, self._text_tokens = options, base, text_tokens
 
     def fit(self, table: Table, rules: Rules, *, seed: int, folder: Path | None, say: Say) -> bytes:
         say("looking for the model")
@@ -230,9 +232,18 @@ class _Great:
     def _great(self) -> Great:
         options = self._options
         drawing = Drawing(
-            backend=_backend(options.backend), temperature=options.temperature, max_text_tokens=options.text_tokens
+            backend=_backend(options.backend), temperature=options.temperature, max_text_tokens=self._text_tokens
         )
         return Great(_settings(options, _folder(options, self._base)), drawing)
+
+
+def _text_tokens(table: Table) -> int:
+    """Room for texts as long as those of the table and somewhat longer: few tokens stand for less than two bytes."""
+    written = [column.name for column in table.schema.columns if column.kind == "text"]
+    longest = max(
+        (len(str(cell).encode("utf-8", "replace")) for name in written for cell in table.cells[name]), default=0
+    )
+    return FEWEST_TEXT_TOKENS + longest // 2
 
 
 def _backend(wanted: Literal["auto", "transformers", "vllm"]) -> Literal["transformers", "vllm"]:
@@ -246,11 +257,14 @@ def _backend(wanted: Literal["auto", "transformers", "vllm"]) -> Literal["transf
 
 async def run(records: AsyncIterator[Record], ctx: Context, options: Options) -> AsyncIterator[Outcome]:
     """Yield what comes in, then the rows that are asked for."""
+    text_tokens = options.text_tokens or _text_tokens(options.table.load(ctx.base).table)
     identity = SCRATCH if options.model == SCRATCH else model_identity(_engine(options), ctx.base)
     learns = {"method": "great", "version": VERSION, **msgspec.to_builtins(_settings(options, identity))}
     learns.pop("checkpoint_s")
     if options.model == SCRATCH:
-        learns["text_tokens"] = options.text_tokens  # the model's context has room for them
-    draws = {"temperature": options.temperature, "text_tokens": options.text_tokens}
-    async for outcome in synthesize(records, ctx, options, Maker(_Great(options, ctx.base), learns, draws)):
+        learns["text_tokens"] = text_tokens  # the model's context has room for them
+    draws = {"temperature": options.temperature, "text_tokens": text_tokens}
+    async for outcome in synthesize(
+        records, ctx, options, Maker(_Great(options, ctx.base, text_tokens), learns, draws)
+    ):
         yield outcome

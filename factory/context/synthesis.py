@@ -114,7 +114,7 @@ class _Drawing:
         self._model = b""
         self._seen: dict[tuple[str, ...], set[tuple[Cell, ...]]] = {group: set() for group in loaded.constraints.unique}
         self._thrown: Counter[str] = Counter()
-        self._drawn = 0
+        self._drawn = self._corrected = 0
         self.wanted = slots(options, loaded, ctx.base, self._seed)[: ctx.session.limit]
         self.given = 0
         self._as_text = self._too_large_for_files()
@@ -208,13 +208,17 @@ class _Drawing:
 
         def make(say: Say) -> bytes:
             sampler = self._loaded_sampler(say)
-            before = getattr(sampler, "drawn", None)
+            before, corrected = getattr(sampler, "drawn", None), getattr(sampler, "corrected", 0)
             rows = sampler.sample(wants, seed, say)
             drawn = len(wants) if before is None else sampler.drawn - before  # type: ignore[attr-defined]
-            return json.dumps({"rows": rows, "drawn": drawn}, ensure_ascii=False).encode("utf-8", "surrogatepass")
+            changed = getattr(sampler, "corrected", 0) - corrected
+            return json.dumps({"rows": rows, "drawn": drawn, "corrected": changed}, ensure_ascii=False).encode(
+                "utf-8", "surrogatepass"
+            )
 
         found = json.loads((await self._ctx.artifact(key, make, kind="rows")).decode("utf-8", "surrogatepass"))
         self._drawn += found["drawn"]
+        self._corrected += found.get("corrected", 0)
         return key, found["rows"]
 
     def _loaded_sampler(self, say: Say) -> Sampler:
@@ -300,6 +304,8 @@ class _Drawing:
         why = ", ".join(f"{reason} {count:,}" for reason, count in self._thrown.items())
         share = f"{again / self._drawn:.2%}" if self._drawn else "0 %"
         ctx.note(f"{given:,} rows given out of {self._drawn:,} drawn: {share} drawn again{f' ({why})' if why else ''}")
+        if self._corrected:
+            ctx.note(f"of {self._corrected:,} rows cells were changed for such as keep the conditions and relations")
         restricted = [name for name in ("where", "balance") if getattr(self._options, name)]
         if restricted:
             ctx.note(

@@ -28,7 +28,7 @@ from factory.recipe.schema import Count
 from factory.records import Outcome, Record
 from factory.tables.tvae import Tvae, TvaeSettings
 
-VERSION = 1
+VERSION = 2
 NEEDS_RECORDS = False
 ASKS = False
 NEUTRAL = ("rows",)

@@ -1,8 +1,9 @@
 """Rows of an autoencoder: drawn freely, and kept where one is wanted.
 
 The autoencoder draws whole rows; it cannot be told of one cell to give the others. So wants and relations are met by
-drawing again, in a bounded number of rounds, and a want that no row has met by then gets None. It is a baseline:
-`gaussian_copula`, `row_transformer` and `great` draw what is wanted.
+drawing again, in a bounded number of rounds. A want that no row has met by then, as where cells must add up, gets a row
+whose cells are corrected one after the other: one that may not be so takes the place of another row's, or the nearest
+that may. It is a baseline: `gaussian_copula`, `row_transformer` and `great` draw what is wanted.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from factory.tables.tvae.network import drawn, parts_of
 if TYPE_CHECKING:
     import torch
 
-ROUNDS: Final = 50
+ROUNDS: Final = 20
 LEAST_ROWS, MOST_ROWS = 500, 5_000  # drawn in a round
+MOST_SLOWED: Final = 0.98  # share of the waiting wants that a round may leave for another one to be worth it
+OTHERS: Final = 200  # rows that are looked through for a cell that may take another's place
 _Wanted = tuple[tuple[str, Domain], ...]
 
 
@@ -30,6 +33,7 @@ class TvaeSampler:
 
     Attributes:
         drawn: Rows that were drawn so far, with those that nobody wanted.
+        corrected: Rows given out so far of which cells were corrected.
     """
 
     def __init__(
@@ -37,10 +41,10 @@ class TvaeSampler:
     ) -> None:
         """Features of the learned columns, in their order."""
         self._columns, self._features, self._weights, self._rules = schema.learned, features, weights, rules
-        self.drawn = 0
+        self.drawn = self.corrected = 0
 
     def sample(self, wants: Sequence[Want], seed: int, say: Say) -> list[Cells | None]:
-        """One row for each want, see `factory.tables.synthesizer.Sampler`; None also where all rounds met none."""
+        """One row for each want, see `factory.tables.synthesizer.Sampler`."""
         import torch
 
         generator = torch.Generator().manual_seed(seed)
@@ -55,11 +59,42 @@ class TvaeSampler:
             say(f"{len(wants) - left:,} of {len(wants):,} rows drawn, round {number} of at most {ROUNDS}")
             count = left if number == 1 else max(LEAST_ROWS, 2 * left)  # all fit at once where nothing is asked of them
             candidates = self._candidates(min(count, MOST_ROWS), generator)
-            _hand_out(candidates, waiting, rows)
+            _hand_out([row for row in candidates if self._rules.broken(row) is None], waiting, rows)
+            if number > 1 and sum(map(len, waiting.values())) > MOST_SLOWED * left:
+                break
+        self._correct(waiting, rows, generator)
         return rows
 
+    def _correct(
+        self, waiting: Mapping[_Wanted, Sequence[int]], rows: list[Cells | None], generator: torch.Generator
+    ) -> None:
+        """Give rows to the wants that are left, with the cells that may not be so changed for some that may."""
+        left = sum(map(len, waiting.values()))
+        if not left:
+            return
+        candidates = self._candidates(min(max(LEAST_ROWS, left), MOST_ROWS), generator)
+        self.drawn += left - len(candidates)
+        for at, (number, wanted) in enumerate((number, dict(key)) for key, each in waiting.items() for number in each):
+            rows[number] = self._corrected(candidates, at % len(candidates), wanted)
+            self.corrected += rows[number] is not None
+
+    def _corrected(self, candidates: Sequence[Cells], place: int, wanted: Mapping[str, Domain]) -> Cells | None:
+        known: Cells = {}
+        names = [column.name for column in self._columns]
+        others = [*candidates[place : place + OTHERS], *candidates[: max(0, place + OTHERS - len(candidates))]]
+        for name in sorted(names, key=lambda name: name not in wanted):
+            domain = self._rules.narrow(name, known, wanted)
+            if domain.empty:
+                return None
+            fitting = (row[name] for row in others if domain.holds(row[name]))
+            known[name] = next(fitting, None)
+            if not domain.holds(known[name]):
+                known[name] = _nearest(candidates[place][name], domain)
+        row = {name: known[name] for name in names}
+        return row if self._rules.broken(row) is None else None
+
     def _candidates(self, count: int, generator: torch.Generator) -> list[Cells]:
-        """Rows that break nothing."""
+        """Rows as the autoencoder has them, in domain but perhaps against relations."""
         import torch
 
         with torch.no_grad():
@@ -69,8 +104,15 @@ class TvaeSampler:
             column.name: feature.decode(column, place.double().numpy(), chosen.numpy())
             for column, feature, (place, chosen) in zip(self._columns, self._features, found, strict=True)
         }
-        rows: list[Cells] = [{name: column[row] for name, column in cells.items()} for row in range(count)]
-        return [row for row in rows if self._rules.broken(row) is None]
+        return [{name: column[row] for name, column in cells.items()} for row in range(count)]
+
+
+def _nearest(cell: Cell, domain: Domain) -> Cell:
+    """The cell of a domain that is nearest to one."""
+    if not domain.intervals:
+        return None if domain.null else domain.texts[0]
+    middle = cell if isinstance(cell, int) else domain.intervals[0][0]
+    return min((min(max(middle, low), high) for low, high in domain.intervals), key=lambda found: abs(found - middle))
 
 
 def _hand_out(candidates: Sequence[Cells], waiting: dict[_Wanted, list[int]], rows: list[Cells | None]) -> None:

@@ -5,6 +5,8 @@ from hypothesis import strategies as st
 
 from factory.tables.column import Column, code_of_float
 from factory.tables.domain import Domain, just
+from factory.tables.inferring import infer
+from factory.tables.relations import relations
 from factory.tables.rules import Rules
 from factory.tables.schema import Schema, Table
 from factory.tables.synthesizer import Want
@@ -66,18 +68,33 @@ def test_wants_are_met_and_what_was_drawn_for_them_is_counted(dependent):
     assert len({id(row) for row in rows}) == 150, "no row is given out twice"
 
 
-def test_a_want_that_no_row_meets_gets_none_and_the_others_their_rows(dependent):
+def test_a_want_that_no_row_meets_gets_a_row_with_cells_changed_for_it(dependent):
+    before = dependent.corrected
     rows = dependent.sample([Want({"n": just(199), "group": just(0)}), Want()], 1, say)
-    assert rows[0] is None
+    assert rows[0] == {"group": 0, "n": 199}
     assert rows[1] is not None
+    assert dependent.corrected - before == 1
 
 
-def test_relations_are_kept_or_the_row_is_none():
+def test_relations_are_kept():
     table = mixed(200)
     rules = Rules(table.schema, [AtMost("weight", "price")], {"weight": Domain(((0, 30),), null=True)})
     rows = learnt(table, rules).sample([Want()] * 200, 1, say)
-    assert all(row is None or rules.broken(row) is None for row in rows)
-    assert sum(row is None for row in rows) < 200
+    assert all(row is not None and rules.broken(row) is None for row in rows)
+
+
+def test_sums_are_kept_which_free_rows_hardly_ever_have():
+    rng = np.random.default_rng(1)
+    a, b = rng.integers(0, 10_000, 300), rng.integers(0, 10_000, 300)
+    rows = [{"a": int(one), "b": int(two), "total": int(one + two)} for one, two in zip(a, b, strict=True)]
+    table = infer(rows, origin="t.csv").table
+    rules = Rules(table.schema, relations(table.schema, table, ["a + b = total"]).relations)
+    sampler = learnt(table, rules)
+    found = sampler.sample([Want()] * 150 + [Want({"a": Domain(((9_000, 9_900),))})] * 50, 1, say)
+    assert all(row is not None and row["a"] + row["b"] == row["total"] for row in found)
+    assert all(row["a"] >= 9_000 for row in found[150:])
+    assert sampler.corrected > 100
+    assert len({row["total"] for row in found}) > 100
 
 
 def test_one_row_no_row_wanted_and_no_learned_column():

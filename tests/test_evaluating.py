@@ -177,8 +177,8 @@ def test_the_step_passes_everything_on_and_notes_the_figures(factory: Command, t
     assert len(rows) == 251
     shown = " ".join(factory("show", "runs/e").out.split())
     for begins in (
-        "note: shuffled (120 texts): judged real 0.",
-        "note: other (130 texts): ",
+        "note: evaluate: shuffled (120 texts): judged real 0.",
+        "note: evaluate: other (130 texts): ",
         "most frequent class: macro-F1",
     ):
         assert begins in shown
@@ -240,8 +240,12 @@ def test_what_the_step_cannot_measure_is_noted_and_ends_no_run(factory: Command,
     (tmp_path / "s.json").write_text('{"answers": ["x"]}')
     for number, (old, new, note) in enumerate(
         [
-            ("made.jsonl", "one.jsonl", "note: nothing was evaluated: way: expected at least 2 texts, found 1."),
-            ("made.jsonl", "none.jsonl", "note: nothing was evaluated: no record has a text"),
+            (
+                "made.jsonl",
+                "one.jsonl",
+                "note: evaluate: nothing was evaluated: way: expected at least 2 texts, found 1.",
+            ),
+            ("made.jsonl", "none.jsonl", "note: evaluate: nothing was evaluated: no record has a text"),
             ("by: way", "by: text", "expected at least 2 texts"),
         ]
     ):

@@ -261,7 +261,8 @@ class _Drawing:
         broken = self._rules.broken(cells)
         if broken is not None:
             raise RuntimeError(f"a row of '{self._ctx.method}' breaks {broken}; its sampler must not give it out")
-        if slot.cells and self._rules.unrelated({**cells, **slot.cells}) is not None:
+        cells = {**cells, **slot.cells}  # those that are given as they are, also where the model knows a near one only
+        if slot.cells and self._rules.unrelated(cells) is not None:
             self._thrown[BROKEN_BY_GIVEN] += 1
             return (BROKEN_BY_GIVEN,)
         for group, seen in self._seen.items():
@@ -296,7 +297,7 @@ class _Drawing:
 
     def _stored(self, column: str, value: Value) -> Value:
         """Whole numbers of a column that holds too large ones are kept as text, all of them."""
-        return str(value) if column in self._as_text and isinstance(value, int) else value
+        return str(value) if column in self._as_text and type(value) is int else value
 
     def _report(self) -> None:
         ctx, given = self._ctx, self._ctx.stats.counted

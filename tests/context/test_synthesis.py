@@ -357,3 +357,13 @@ def test_what_cannot_be_is_known_before_anything_is_learnt(
     (tmp_path / "o.yaml").write_text(f"name: other\ntable: {{path: other.jsonl}}\nsteps: [gaussian_copula: {step}]\n")
     with pytest.raises(RecipeError, match=re.escape(told)):
         factory.check(tmp_path / "o.yaml")
+
+
+def test_a_given_cell_that_nobody_has_counts_as_it_is_for_what_must_be_unique(tmp_path: Path) -> None:
+    table = [{"a": at % 5, "b": "pqr"[at // 5]} for at in range(15)]
+    gaps_of(tmp_path, {"a": 9, "b": None}, {"a": 9, "b": "p"}, {"a": 9, "b": "q"})
+    text = 'table: {path: other.jsonl, constraints: ["unique(a, b)"]}\n'
+    text += "steps: [gaussian_copula: {impute: {path: gaps.jsonl}}]"
+    for seed in range(4):
+        found = rows(other(tmp_path, table, f"seed: {seed}\n{text}", f"o{seed}"))
+        assert [(row["a"], row["b"]) for row in found] == [(9, "r"), (9, "p"), (9, "q")]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from factory.catalogue import init, ls
+from factory.catalogue import init, ls, options
 from factory.errors import UserError
 from factory.recipe.pieces import pieces
 from factory.resources import recipes
@@ -44,3 +44,8 @@ def test_init_writes_a_copy_and_never_over_a_file(tmp_path: Path, monkeypatch: p
     assert init(out="deeper.yaml") == Path("deeper.yaml")
     with pytest.raises(UserError, match=r"did you mean 'quickstart'\?"):
         init("quick-start")
+
+
+def test_options_inside_of_required_and_optional_groups_are_listed() -> None:
+    names = {option.name for option in options("gaussian_copula")}
+    assert {"table.path", "table.columns.NAME.kind", "impute.path"} <= names

@@ -1,0 +1,202 @@
+"""What was spent on a private file, written down beside it before it is spent.
+
+    ledger = Ledger(Path("tickets.csv.privacy.jsonl"))
+    run = ledger.begin(Run(…))           # one line: what is going to be done
+    ledger.spend(run)                    # one line a step, on the disk before the step's noise is drawn
+    ledger.runs()                        # every run that ever read the file, with the steps that it has paid
+
+It lies beside the file and not in a run directory, which can be deleted. A line that a kill cut off belongs to a step that
+had not begun. A line that cannot be read otherwise is an error: privacy fails closed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from factory.errors import UserError
+from factory.privacy.accounting import Mechanism, epsilon
+
+SUFFIX = ".privacy.jsonl"
+
+
+class Run(msgspec.Struct, kw_only=True, tag="run", omit_defaults=True):
+    """One use of a private file.
+
+    Attributes:
+        id: Random name; it says nothing of the data.
+        what: Digest of everything that decides the run, of the data too: whether the same was paid for before.
+        method: Method of the recipe.
+        at: When it began, UTC.
+        noise_multiplier: Of each step; 0 where there is no noise.
+        sample_rate: Of each step.
+        planned: Steps that it is going to take.
+        spent: Steps that it has paid.
+        epsilon_counts: Epsilon of counts that it released with noise; pure, so that it adds up.
+        ended: Whether it came to its end.
+    """
+
+    id: str = ""
+    what: str
+    method: str
+    at: str
+    noise_multiplier: float
+    sample_rate: float
+    planned: int
+    spent: int = 0
+    epsilon_counts: float = 0.0
+    ended: bool = False
+
+    @property
+    def mechanism(self) -> Mechanism:
+        """What it has paid."""
+        return Mechanism(noise_multiplier=self.noise_multiplier, sample_rate=self.sample_rate, steps=max(self.spent, 0))
+
+
+class Spend(msgspec.Struct, kw_only=True, tag="spend", omit_defaults=True):
+    """Steps that are going to be taken, or an epsilon that is going to be spent on counts."""
+
+    run: str
+    steps: int = 0
+    epsilon_counts: float = 0.0
+
+
+class End(msgspec.Struct, kw_only=True, tag="end"):
+    """A run that came to its end."""
+
+    run: str
+
+
+Line = Run | Spend | End
+
+
+class Ledger:
+    """The ledger of one private file.
+
+    Args:
+        path: Where it lies, see `ledger_of`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Nothing is read or written yet."""
+        self.path = path
+
+    def runs(self) -> list[Run]:
+        """All runs in the order in which they began; empty where there is no ledger.
+
+        Raises:
+            UserError: If the ledger is damaged or cannot be read.
+        """
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise UserError(f"{self.path}: the privacy ledger cannot be read: {error.strerror}.") from error
+        found: dict[str, Run] = {}
+        for number, line in enumerate(_whole_lines(content), 1):
+            try:
+                _apply(found, msgspec.json.decode(line, type=Line))
+            except (msgspec.DecodeError, KeyError) as error:
+                raise UserError(
+                    f"{self.path}:{number}: the privacy ledger is damaged, so that nobody can say what was spent; "
+                    "restore it from a copy."
+                ) from error
+        return list(found.values())
+
+    def find(self, run: str) -> Run | None:
+        """The run of that id."""
+        return next((each for each in self.runs() if each.id == run), None)
+
+    def begin(self, run: Run) -> str:
+        """Write down a run that is going to read the file; returns its new id.
+
+        Raises:
+            UserError: If it cannot be written.
+        """
+        name = secrets.token_hex(8)
+        self._append(msgspec.structs.replace(run, id=name, spent=0, ended=False))
+        return name
+
+    def spend(self, run: str, *, steps: int = 0, epsilon_counts: float = 0.0) -> None:
+        """Write down, on the disk, what is going to be spent.
+
+        Raises:
+            UserError: If it cannot be written: then nothing may be spent.
+        """
+        self._append(Spend(run=run, steps=steps, epsilon_counts=epsilon_counts))
+
+    def end(self, run: str) -> None:
+        """Write down that a run has come to its end."""
+        self._append(End(run=run))
+
+    def epsilon(self, delta: float) -> float:
+        """Epsilon of all runs together at that delta."""
+        return composed(self.runs(), delta)
+
+    def _append(self, line: Line) -> None:
+        try:
+            with self._locked() as file:
+                _cut_broken_end(file)
+                file.seek(0, os.SEEK_END)
+                file.write(msgspec.json.encode(line) + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise UserError(
+                f"{self.path}: the privacy ledger cannot be written ({error.strerror}), and without it nothing may be "
+                "learnt from the private file; make its folder writable, or name another place in 'data.ledger'."
+            ) from error
+
+    @contextmanager
+    def _locked(self) -> Iterator[IO[bytes]]:
+        new = not self.path.exists()
+        with self.path.open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if new:
+                folder = os.open(self.path.parent, os.O_RDONLY)
+                try:
+                    os.fsync(folder)
+                finally:
+                    os.close(folder)
+            yield file
+
+
+def ledger_of(private: Path) -> Path:
+    """Where the ledger of a private file or folder lies: beside it."""
+    return private.with_name(private.name + SUFFIX)
+
+
+def composed(runs: list[Run], delta: float) -> float:
+    """Epsilon of these runs together at that delta."""
+    return epsilon([run.mechanism for run in runs], delta) + sum(run.epsilon_counts for run in runs)
+
+
+def _apply(found: dict[str, Run], line: Line) -> None:
+    if isinstance(line, Run):
+        found[line.id] = line
+    elif isinstance(line, Spend):
+        run = found[line.run]
+        run.spent += line.steps
+        run.epsilon_counts += line.epsilon_counts
+    else:
+        found[line.run].ended = True
+
+
+def _whole_lines(content: bytes) -> list[bytes]:
+    """Lines that end; what a kill cut off at the end of the file was never acted upon."""
+    return content.split(b"\n")[:-1]
+
+
+def _cut_broken_end(file: IO[Any]) -> None:
+    file.seek(0)
+    content = file.read()
+    if content and not content.endswith(b"\n"):
+        file.truncate(content.rfind(b"\n") + 1)

@@ -1,0 +1,133 @@
+"""Private texts that an option of a differentially private step names; nothing else may read them.
+
+    data: {path: tickets.csv, text: body, label: kind, user: customer}
+
+They never become records: a record is filed in `lineage/`, shown by `factory show` and pushed. What leaves a step is made
+from what it learnt with noise. `size` says what may be known of how many there are.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from pydantic import Field
+
+from factory.datasets_io.rows import read_rows
+from factory.errors import OptionError, SourceError
+from factory.privacy.accounting import rounded
+from factory.privacy.ledger import Ledger, ledger_of
+from factory.recipe.labelled import Column, LabelledSource, label_value
+from factory.recipe.suggest import did_you_mean
+from factory.records import digest
+
+FEWEST_RECORDS = 2
+
+
+class PrivateText(msgspec.Struct, frozen=True):
+    """A private text with its class, `""` where there are none."""
+
+    text: str
+    label: str
+
+
+class PrivateSource(LabelledSource):
+    """Where private texts lie.
+
+    Attributes:
+        path: File or folder, relative to the recipe or the working directory.
+        text: Column of the text.
+        label: Column of the class, where the step names labels.
+        header: Columns of a CSV or TSV file that has no header line.
+        quotes: Whether quotation marks enclose cells of CSV and TSV.
+        values: Class for each value of the label column; without it the values are the classes.
+        private: Whether the texts are private. Public ones, as for a benchmark, go through the same noise.
+        size: Their number as far as it may be known: `rounded` down to two digits, `public` as it is, or a number that is
+            known from elsewhere.
+        user: Column that names whose text it is; one text of each is read, and a user is what is protected. Without it
+            one record is.
+        ledger: File of the privacy ledger; beside the texts by default.
+        again: Whether what the ledger has as paid already may be paid for once more.
+    """
+
+    private: bool = True
+    size: Literal["rounded", "public"] | Annotated[int, Field(ge=FEWEST_RECORDS, strict=True)] = "rounded"
+    user: Column | None = None
+    ledger: str | None = None
+    again: bool = False
+
+    @property
+    def unit(self) -> str:
+        """What may be added or removed."""
+        return "one record" if self.user is None else f"one user (column '{self.user}'), who has one text"
+
+    def ledger_in(self, base: Path) -> Ledger:
+        """The ledger of these texts."""
+        if self.ledger is not None:
+            return Ledger((base / self.ledger).expanduser())
+        return Ledger(ledger_of(self.find(base)))
+
+    def records(self, count: int) -> tuple[int, str]:
+        """The number that is known, and how it comes to be known."""
+        if isinstance(self.size, int):
+            return self.size, "given"
+        return (count, "public") if self.size == "public" else (rounded(count), "rounded")
+
+    def texts(self, base: Path, labels: Sequence[str]) -> list[PrivateText]:
+        """The texts; those without one are left out, each by itself, and nobody is told how many.
+
+        Args:
+            base: Folder that the path is relative to.
+            labels: Classes that the step names; empty where it names none.
+
+        Raises:
+            OptionError: If the file cannot be read, lacks a column, or has a class that the step does not name.
+        """
+        try:
+            return _one_of_each([*self._read(base, labels)])
+        except SourceError as error:
+            raise OptionError("data", str(error)) from error
+
+    def _read(self, base: Path, labels: Sequence[str]) -> list[tuple[str, PrivateText]]:
+        path = self.find(base)
+        found: list[tuple[str, PrivateText]] = []
+        strange: Counter[str] = Counter()
+        wanted = [self.text, *([self.label] if labels else []), *([self.user] if self.user else [])]
+        for number, row in enumerate(read_rows(path, self.header, quotes=self.quotes)):
+            for column in wanted:
+                if column not in row:
+                    hint = did_you_mean(column, row)
+                    raise SourceError(f"{path}: no column '{column}'{hint}; the rows have {', '.join(row)}.")
+            text = str(row[self.text] if row[self.text] is not None else "")
+            value = label_value(row[self.label]) if labels else ""
+            label = self.values.get(value, value)
+            if labels and label not in labels:
+                strange[value] += 1
+            elif text.strip():
+                user = str(number) if self.user is None else label_value(row[self.user]) or f"no user {number}"
+                found.append((user, PrivateText(text, label)))
+        if strange:
+            shown = ", ".join(f"'{value}'" if value else "none" for value, _ in strange.most_common(5))
+            raise SourceError(
+                f"{path}: the column '{self.label}' has classes that 'labels' does not name: {shown}; it names "
+                f"{', '.join(labels)}. Name them, map them with 'data.values', or take these rows out of the file."
+            )
+        return found
+
+
+def _one_of_each(found: Sequence[tuple[str, PrivateText]]) -> list[PrivateText]:
+    """One text of each user: the one whose hash comes first, whatever other users there are."""
+    chosen: dict[str, PrivateText] = {}
+    for user, text in found:
+        known = chosen.get(user)
+        if known is None or digest(user, text.text) < digest(user, known.text):
+            chosen[user] = text
+    return list(chosen.values())
+
+
+def content_of(texts: Sequence[PrivateText]) -> str:
+    """Digest of private texts, in any order; for the ledger and the journal, never for what is published."""
+    return digest("private texts", sorted([text.label, text.text] for text in texts))

@@ -6,7 +6,8 @@
 The sampler, the clipping, the noise, the ledger and the accountant are those of `training.train`; only the gradients are the
 auditor's: a canary has all of its length, far above the clipping norm, in one number of its own (as the Dirac canaries of
 Nasr et al. 2023, arXiv 2302.07956), so that no canary disturbs another, and noise that is the same for all numbers is seen.
-As many numbers are trained as there are canaries, whatever the real shape has: clipping and noise know of no shape.
+As many numbers are trained as there are canaries, whatever the real shape has: clipping and noise know of no shape. Votes
+(`private_evolution`) are audited in the same way: a canary votes for a candidate that nobody else votes for.
 
 What it sees is noise that is missing or much too small, and clipping that is missing. What it does not see is half of the
 noise, or a batch clipped as a whole: a bound from one run is loose (arXiv 2305.08846, section 6). The tests of sensitivity and
@@ -33,7 +34,7 @@ from factory.privacy.objective import Example
 from factory.privacy.one_run import BOTH_SIDES_FROM, CONFIDENCE, Bound, bound, guess_counts
 from factory.privacy.randomness import Floats, Randomness
 
-CANARIES, MOST_CANARIES = 1000, 4000
+CANARIES, MOST_CANARIES, VOTERS = 1000, 8000, 500
 WANTED_PARTS = 200
 LENGTH = 100.0  # of a canary's gradient, in clipping norms
 MOST_EPSILON = 2.0
@@ -124,7 +125,7 @@ def setting_of(claim: Claim, steps: int | None = None) -> Setting:
     steps = max(1, min(claim.steps, steps))
     share = taking_part(claim.sample_rate, steps)
     wanted = CANARIES if share >= BOTH_SIDES_FROM else max(CANARIES, math.ceil(2 * WANTED_PARTS / max(share, 1e-9)))
-    most = min(MOST_CANARIES, claim.dimensions or MOST_CANARIES)
+    most = min(MOST_CANARIES, claim.dimensions or MOST_CANARIES) if claim.max_grad_norm is not None else VOTERS
     return Setting(
         noise_multiplier=claim.noise_multiplier,
         max_grad_norm=claim.max_grad_norm,
@@ -150,10 +151,11 @@ def play(
         randomness: Where coins, samples and noise come from.
         delta: Of the claim; a larger one than `MOST_DELTA` gives way to that, at which the accountant is asked as well.
         confidence: That the lower bound holds.
-        game: What runs; the real training loop by default.
+        game: What runs; the real training loop, or the real votes, by default.
     """
     included = randomness.uniforms(setting.canaries) < 0.5
-    played = (game or train_on_canaries)(setting, included, randomness)
+    game = game or (vote_on_canaries if setting.max_grad_norm is None else train_on_canaries)
+    played = game(setting, included, randomness)
     at = min(delta, MOST_DELTA)
     ways = guess_counts(setting.canaries, setting.share)
     return Finding(
@@ -182,9 +184,30 @@ def train_on_canaries(setting: Setting, included: npt.NDArray[np.bool_], randomn
     )
     with _ledger(setting) as (ledger, run), _seen_by(tuning):
         train(tuning, examples, plan, Payment(ledger, run), randomness=randomness, folder=None, say=lambda _: None)
-        paid = ledger.find(run)
-    assert paid is not None
-    return Played(tuning.scores, tuning.releases, paid.mechanism)
+        paid = _paid(ledger, run)
+    return Played(tuning.scores, tuning.releases, paid)
+
+
+def vote_on_canaries(setting: Setting, included: npt.NDArray[np.bool_], randomness: Randomness) -> Played:
+    """Let the canaries that take part vote, each for a candidate that is like it alone."""
+    from factory.privacy.voting import noisy_votes
+
+    candidates = np.eye(setting.canaries, dtype=np.float32)
+    scores = np.zeros(setting.canaries)
+    with _ledger(setting) as (ledger, run):
+        for _ in range(setting.steps):
+            scores += noisy_votes(
+                candidates[included],
+                [""] * int(included.sum()),
+                candidates,
+                [""] * len(candidates),
+                nearest=1,
+                noise=setting.noise_multiplier,
+                randomness=randomness,
+                pay=lambda: ledger.spend(run, steps=1),
+            )
+        paid = _paid(ledger, run)
+    return Played(scores, setting.steps, paid)
 
 
 class CanaryTuning:
@@ -201,9 +224,7 @@ class CanaryTuning:
 
         sizes = (setting.canaries // 2, setting.canaries - setting.canaries // 2)
         names = ("first", "second")
-        self.parameters = {
-            name: torch.nn.Parameter(torch.zeros(size)) for name, size in zip(names, sizes, strict=True)
-        }
+        self.parameters = {name: torch.nn.Parameter(torch.zeros(size)) for name, size in zip(names, sizes, strict=True)}
         self.scores: Floats = np.zeros(setting.canaries)
         self.releases = 0
         self._length = LENGTH * (setting.max_grad_norm or 1.0)
@@ -257,6 +278,10 @@ def _ledger(setting: Setting) -> Iterator[tuple[Ledger, str]]:
             planned=setting.steps,
         )
         yield ledger, ledger.begin(run)
+
+
+def _paid(ledger: Ledger, run: str) -> Mechanism:
+    return next(each.mechanism for each in ledger.runs() if each.id == run)
 
 
 def _steps_within(claim: Claim, most: int) -> int:

@@ -148,9 +148,7 @@ def bound(
     lower, correct, made = max(found)
     return Bound(
         lower=lower,
-        ceiling=max(
-            least_epsilon(canaries, way.count, way.count, delta=delta, confidence=each) for way in guesses
-        ),
+        ceiling=max(least_epsilon(canaries, way.count, way.count, delta=delta, confidence=each) for way in guesses),
         confidence=confidence,
         guesses=made,
         correct=correct,

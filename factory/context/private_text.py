@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -36,9 +36,13 @@ from factory.privacy.accounting import noise_for
 from factory.privacy.claim import Claim
 from factory.privacy.ledger import Ledger, Run, composed
 from factory.privacy.randomness import Randomness, SecureRandomness, SeededRandomness, geometric
+from factory.privacy.tuned.drawing import Drawn
 from factory.prompts import Prompt
 from factory.recipe.private import PrivateText, content_of
 from factory.records import Outcome, Provenance, Record, Unknown, derive_seed, derived_id, digest, reject
+
+if TYPE_CHECKING:
+    from factory.privacy.fitting import Report  # imports torch
 
 FORMAT = 1
 MOST_TRIES = 20
@@ -46,20 +50,6 @@ RULE = "private_text"
 UNTRAINED = "untrained"
 LOST_TOO_MUCH = 0.5
 Say = Callable[[str], None]
-
-
-class Drawn(NamedTuple):
-    """A text that was written.
-
-    Attributes:
-        text: The text.
-        tokens: Its tokens.
-        finished: Whether it came to an end; False where it was cut.
-    """
-
-    text: str
-    tokens: int
-    finished: bool
 
 
 class Writer(Protocol):
@@ -113,11 +103,14 @@ class Maker(Protocol):
     def fit(self, training: Training, say: Say) -> bytes:
         """Train; gives what is to be kept, with `about` in it."""
 
-    def about(self, trained: bytes) -> dict[str, Any]:
-        """What is public of it: `trained` (in words), `dimensions`, `lost`, `notes`."""
+    def about(self, trained: bytes) -> Report:
+        """What is public of it."""
 
-    def writer(self, trained: bytes, heads: Mapping[str, str], folder: Path | None, count: int, say: Say) -> Writer:
+    def writer(self, trained: bytes, count: int) -> Writer:
         """Load it to write so many texts."""
+
+    def save(self, trained: bytes, folder: Path) -> None:
+        """Write what was trained as files."""
 
 
 async def write_private(
@@ -171,6 +164,8 @@ class _Writing:
         ctx = self._ctx
         ctx.stats.target = self.wanted
         trained = await self._trained()
+        if ctx.folder is not None:
+            self._maker.save(trained.model, ctx.folder)
         labels = _labels(self.wanted, await self._shares(trained), ctx.session.seed)
         todo: deque[tuple[int, int]] = deque((number, 0) for number in range(self.wanted))
         ready: dict[int, Record] = {}
@@ -185,7 +180,9 @@ class _Writing:
                 if not reason:
                     ready[number] = record
                     continue
-                yield reject(record, RULE, reason, score=float(found.tokens), threshold=float(self._options.max_tokens))
+                yield reject(
+                    record, RULE, reason, score=float(found.token_count), threshold=float(self._options.max_tokens)
+                )
                 self._turned_away[reason] += 1
                 if tries + 1 >= MOST_TRIES:
                     self._give_up(reason)
@@ -354,7 +351,7 @@ class _Writing:
         options = self._options
         if not options.classes:
             return {"": 1.0}
-        if trained.counts is not None and sum(trained.counts.values()):
+        if trained.counts is not None and any(trained.counts.values()):
             total = sum(trained.counts.values())
             return {label: count / total for label, count in trained.counts.items()}
         return options.shares or dict.fromkeys(options.labels, 1 / len(options.classes))
@@ -380,7 +377,7 @@ class _Writing:
     def _loaded(self, trained: _Trained, say: Say) -> Writer:
         if self._writer is None:
             say("loading the model")
-            self._writer = self._maker.writer(trained.model, self._heads, self._ctx.folder, self.wanted, say)
+            self._writer = self._maker.writer(trained.model, self.wanted)
         return self._writer
 
     def _record(self, text: str, label: str, key: str, ordinal: int, seed: int, run: str) -> Record:
@@ -393,7 +390,7 @@ class _Writing:
     # --- claims ---------------------------------------------------------------------------------------
 
     def _claim(
-        self, ledger: Ledger, name: str, run: Run, delta: float, known: int, policy: str, about: Mapping[str, Any]
+        self, ledger: Ledger, name: str, run: Run, delta: float, known: int, policy: str, about: Report
     ) -> Claim:
         """What may be said, by what the ledger counts."""
         options = self._options
@@ -423,8 +420,8 @@ class _Writing:
             randomness=self._randomness(name).name,
             labels=self._labels_policy(),
             epsilon_counts=paid.epsilon_counts,
-            trained=str(about["trained"]),
-            dimensions=int(about["dimensions"]),
+            trained=about.trained,
+            dimensions=about.dimensions,
             expected_batch=float(options.batch_size),
             private_source=options.data.private,
             ledger_runs=max(1, len(runs)),
@@ -440,20 +437,20 @@ class _Writing:
             return f"noisy counts (geometric noise, epsilon {options.label_counts.epsilon:g}, part of the whole)"
         return "shares named in the recipe, taken as public" if options.shares else "equal shares"
 
-    def _tell(self, claim: Claim, about: Mapping[str, Any], noise: float) -> None:
+    def _tell(self, claim: Claim, about: Report, noise: float) -> None:
         ctx = self._ctx
         ctx.stats.privacy = msgspec.to_builtins(claim)
         ctx.stats.trained = f"`{ctx.method}` trained ({claim.trained})"
         ctx.note(f"{'NOT PRIVATE: ' + claim.why_not if not claim.private else claim.sentence}")
-        if about.get("lost"):
-            ctx.note(f"{about['lost']:,} of {claim.steps:,} steps were paid and lost to a kill; they count")
+        if about.lost:
+            ctx.note(f"{about.lost:,} of {claim.steps:,} steps were paid and lost to a kill; they count")
         if claim.ledger_runs > 1:
             ctx.note(
                 f"the ledger has {claim.ledger_runs:,} runs on these texts: together they come to epsilon "
                 f"{'infinite' if claim.ledger_epsilon is None else format(claim.ledger_epsilon, '.2f')}"
             )
         drowned = drowning_remark(noise, claim.dimensions, claim.expected_batch)
-        for sentence in (drowned, *about.get("notes", ())):
+        for sentence in (drowned, *about.notes):
             if sentence:
                 ctx.note(sentence)
 

@@ -36,7 +36,8 @@ from factory.records import Outcome, Record
 
 if TYPE_CHECKING:
     from factory.privacy.base import Base
-    from factory.privacy.tuning import Tuning
+    from factory.privacy.tuned.artifact import About, Artifact
+    from factory.privacy.tuning import LoraTuning, Tuning
 
 VERSION = 1
 NEEDS_RECORDS = False
@@ -113,7 +114,13 @@ async def run(records: AsyncIterator[Record], ctx: Context, options: Options) ->
         scale = float(options.max_tokens)
         return LoraTuning(base, rank=options.rank, alpha=options.alpha, targets=options.targets, scale=scale, seed=seed)
 
+    def release(tuning: LoraTuning, about: About) -> Artifact:
+        from factory.privacy.tuned.artifact import adapter_of
+
+        return adapter_of(tuning.model, about)
+
+    head = shipped_prompt("dp_text/head")
     more = {"version": VERSION, "rank": options.rank, "alpha": options.alpha, "targets": options.targets}
-    maker = TextMaker(options, ctx.base, "lora", more, 0, tune)
-    async for outcome in write_private(records, ctx, options, maker, shipped_prompt("dp_text/head")):
+    maker = TextMaker(options, ctx.base, "lora", more, 0, head, tune, release)
+    async for outcome in write_private(records, ctx, options, maker, head):
         yield outcome

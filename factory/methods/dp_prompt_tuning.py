@@ -35,7 +35,8 @@ from factory.records import Outcome, Record
 
 if TYPE_CHECKING:
     from factory.privacy.base import Base
-    from factory.privacy.tuning import Tuning
+    from factory.privacy.tuned.artifact import About, Artifact
+    from factory.privacy.tuning import PromptTuning, Tuning
 
 VERSION = 1
 NEEDS_RECORDS = False
@@ -113,7 +114,13 @@ async def run(records: AsyncIterator[Record], ctx: Context, options: Options) ->
         scale = float(options.max_tokens)
         return PromptTuning(base, tokens=options.prompt_tokens, initial=initial, scale=scale, seed=seed)
 
+    def release(tuning: PromptTuning, about: About) -> Artifact:
+        from factory.privacy.tuned.artifact import soft_prompt
+
+        return soft_prompt(about, tuning.prompt.detach().cpu().numpy())
+
+    head = shipped_prompt("dp_text/head")
     more = {"version": VERSION, "tokens": options.prompt_tokens, "initial": initial}
-    maker = TextMaker(options, ctx.base, "soft prompt", more, options.prompt_tokens, tune)
-    async for outcome in write_private(records, ctx, options, maker, shipped_prompt("dp_text/head")):
+    maker = TextMaker(options, ctx.base, "soft prompt", more, options.prompt_tokens, head, tune, release)
+    async for outcome in write_private(records, ctx, options, maker, head):
         yield outcome

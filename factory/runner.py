@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from factory.card import card
 from factory.context import Session, Stats, Unmade
 from factory.context.asker import EngineAsker, build_engine
 from factory.context.budget import Ledger
@@ -23,7 +24,7 @@ from factory.dataset import Collected
 from factory.engines.protocol import Engine
 from factory.errors import FactoryError
 from factory.journal import Journal, Spent, disk_error
-from factory.manifest import build_manifest, card, file_hash, inputs
+from factory.manifest import build_manifest, file_hash, inputs
 from factory.pipeline import Pipeline, run_to_end
 from factory.progress import Progress
 from factory.recipe import Recipe, load_recipe, model_identity

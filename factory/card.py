@@ -54,13 +54,16 @@ def _privacy(manifest: dict[str, Any]) -> list[str]:
     """What is claimed; nothing for a run without a differentially private step."""
     if "privacy" not in manifest:
         return []
-    why = not_private(manifest)
-    return ["## Privacy", "", *([f"**NOT PRIVATE:** {why}", ""] if why else []), *section(claims_of(manifest))]
+    why, claims = not_private(manifest), claims_of(manifest)
+    lines = [f"**NOT PRIVATE:** {why}", ""] if why else [] if claims else ["No step has read private rows.", ""]
+    return ["## Privacy", "", *lines, *section(claims)]
 
 
 def _unprotected(manifest: dict[str, Any]) -> bool:
     """Whether a model was trained on rows of a table, which nothing protects."""
-    return any(step.get("trained") and "privacy" not in step for step in manifest["steps"])
+    options = [next(iter(step.values())) for step in manifest["recipe"]["steps"]]
+    told = zip(manifest["steps"], options, strict=True)
+    return any(step.get("trained") and given.get("table") is not None for step, given in told)
 
 
 def _made_by(manifest: dict[str, Any]) -> str:

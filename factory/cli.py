@@ -241,6 +241,8 @@ def export(
             typer.echo(f"{name}: no rows, no file written")
     for reason, count in done.left_out.items():
         typer.echo(f"left out: {count:,} ({reason})")
+    if done.not_private:
+        typer.echo(f"NOT PRIVATE: {done.not_private}", err=True)
 
 
 class _Ordered(TyperCommand):

@@ -196,7 +196,11 @@ def _whole_lines(content: bytes) -> list[bytes]:
 
 
 def _cut_broken_end(file: IO[Any]) -> None:
-    file.seek(0)
-    content = file.read()
-    if content and not content.endswith(b"\n"):
-        file.truncate(content.rfind(b"\n") + 1)
+    """Remove what a kill cut off, so that the next line begins where a line begins."""
+    end = file.seek(0, os.SEEK_END)
+    if not end:
+        return
+    file.seek(end - 1)
+    if file.read(1) != b"\n":
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)

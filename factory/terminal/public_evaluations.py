@@ -151,12 +151,21 @@ def _real(found: Diagnostics) -> str:
 
 def _nearest(found: Diagnostics) -> str:
     names = [*(clipped(each.name) for each in found.nearest[:-1]), f"{PUBLIC} (chance)"]
-    rows = [
-        (name, f"{each.of:,}", f"{each.exact:,}", f"{each.near:,}", figure(each.share, 3))
-        for name, each in zip(names, found.nearest, strict=True)
-    ]
-    title = f"texts that repeat a private one: the same, or with a ROUGE-L above {found.threshold}"
-    return titled(title, ("source", "of", "same", "near", "share"), rows)
+    pairs = list(zip(names, found.nearest, strict=True))
+    whole = titled(
+        f"texts that repeat a private one: the same, and the same or with a ROUGE-L above {found.threshold}",
+        ("source", "of", "same", "share", "same or near, share"),
+        [
+            (name, f"{each.of:,}", f"{each.exact:,}", figure(each.exact_share), figure(each.near_share))
+            for name, each in pairs
+        ],
+    )
+    rare = titled(
+        "texts with a number or an address that just one private text has",
+        ("source", "of", "such", "share"),
+        [(name, f"{each.of:,}", f"{each.rare:,}", figure(each.rare_share)) for name, each in pairs],
+    )
+    return f"{whole}\n\n{rare}"
 
 
 def _examples(nearest: Sequence[Nearness]) -> list[str]:

@@ -61,11 +61,9 @@ def epsilon_text(claims: Sequence[Claim]) -> str:
 def _utilities(result: PublicEvaluation) -> list[str]:
     if result.majority is None:
         return []
-    test = f"tested on {result.test.texts:,} public texts"
+    title = f"utility at equal size: of classifiers tested on {result.test.texts:,} public texts"
     return [
-        _utility(
-            result, f"utility at equal size: a classifier trained on texts of each, {test}", lambda line: line.equal
-        ),
+        _utility(result, title, lambda line: line.equal),
         _utility(result, "utility of all texts of each", lambda line: line.whole),
     ]
 

@@ -115,13 +115,17 @@ class Ledger:
         """The run of that id."""
         return next((each for each in self.runs() if each.id == run), None)
 
-    def begin(self, run: Run) -> str:
+    def begin(self, run: Run, name: str | None = None) -> str:
         """Write down a run that is going to read the file; returns its new id.
+
+        Args:
+            run: What it is going to do.
+            name: Its id, for tests alone; a random one says nothing of the data.
 
         Raises:
             UserError: If it cannot be written.
         """
-        name = secrets.token_hex(8)
+        name = name or secrets.token_hex(8)
         self._append(msgspec.structs.replace(run, id=name, spent=0, ended=False))
         return name
 

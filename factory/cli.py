@@ -382,7 +382,13 @@ def evaluate(
     from factory.terminal import evaluating
 
     of_tables = {"target": target, "holdout": holdout, "missing": missing or [], "seeds": seeds}
-    of_texts = {"text": text, "label": label, "real_text": real_text, "real_label": real_label, "values": values or []}
+    of_texts: dict[str, Any] = {
+        "text": text,
+        "label": label,
+        "real_text": real_text,
+        "real_label": real_label,
+        "values": values or [],
+    }
     of_texts |= {"draws": draws, "resamples": resamples}
     given = evaluating.Given(sources, real, test, private, by, out, page)
     if target is not None or table or evaluating.holds_tables(sources):

@@ -21,7 +21,7 @@ from factory.errors import RunDirError, UserError
 from factory.evaluation.bootstrap import RESAMPLES
 from factory.evaluation.compare import Evaluation, compare
 from factory.evaluation.downstream import DRAWS
-from factory.text_sets import Labelled, read_real, read_sets, real_columns, require_public, settings_of
+from factory.text_sets import Labelled, read_real, read_sets, real_columns, require_sources, settings_of, unprotected
 
 __all__ = ["Evaluation", "evaluate", "write"]
 
@@ -63,7 +63,7 @@ def evaluate(
     """
     check_sources(sources, draws, resamples)
     settings = real_columns(real_text or text, real_label or label, values) | settings_of(real, "--real")
-    notes: list[str] = []
+    notes = unprotected(sources)
     truth = read_real(settings, "--real", notes)
     tested = None if test is None else read_real(settings | settings_of(test, "--test"), "--test", notes)
     sets = read_sets(sources, text, label, by, values or {}, notes)
@@ -81,8 +81,7 @@ def check_sources(sources: Sequence[str | Path], draws: int, resamples: int) -> 
         raise UserError("evaluate: expected at least one run directory or file of rows.")
     if draws < 1 or resamples < 1:
         raise UserError("evaluate: expected at least one draw and one resample.")
-    for source in sources:
-        require_public(Path(source), "SOURCE")
+    require_sources(sources)
 
 
 def write(evaluation: msgspec.Struct, path: str | Path, *, private: bool = False) -> None:

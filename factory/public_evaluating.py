@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
+from factory.claims import claims_of
 from factory.errors import RunDirError, UserError
 from factory.evaluating import check_out, check_sources
 from factory.evaluation.bootstrap import RESAMPLES
@@ -26,7 +27,16 @@ from factory.evaluation.public import PublicEvaluation, compare_public, equal_si
 from factory.evaluation.texts import Text
 from factory.privacy.claim import Claim
 from factory.rundir import JOURNAL, MANIFEST
-from factory.text_sets import Labelled, read_private, read_real, read_sets, real_columns, settings_of, source_names
+from factory.text_sets import (
+    Labelled,
+    read_private,
+    read_real,
+    read_sets,
+    real_columns,
+    settings_of,
+    source_names,
+    unprotected,
+)
 
 STEP: Final = "step"
 PUBLISHED: Final = ("*.parquet", "data/*.parquet", "train.jsonl", "dataset_info.json")
@@ -71,7 +81,7 @@ def evaluate_public(
     tested = read_real(columns | settings_of(test, "--test"), "--test", notes)
     sets = read_sets(sources, text, label, by, values or {}, notes)
     claims = _claims(sources, by, sets)
-    notes += [f"{name}: {why}" for name, why in unprotected(sources).items()]
+    notes += unprotected(sources)
     found = compare_public(sets, tested, claims, draws=draws, resamples=resamples)
     found = msgspec.structs.replace(found, notes=(*notes, *found.notes))
     if private is None:
@@ -102,37 +112,18 @@ def _diagnostics(
 # --- what runs claim ----------------------------------------------------------------------------------
 
 
-def claims_of(source: str | Path) -> list[Claim]:
+def _claims_of(source: Path) -> list[Claim]:
     """What a run claims of its privacy; nothing where a source is no run, or makes no claim.
 
     Raises:
         RunDirError: If the claim cannot be read.
     """
     try:
-        return msgspec.convert(_privacy(source).get("claims") or [], list[Claim])
-    except msgspec.ValidationError as error:
-        raise RunDirError(f"{Path(source) / MANIFEST}: its claim of privacy cannot be read: {error}.") from error
-
-
-def unprotected(sources: Sequence[str | Path]) -> dict[str, str]:
-    """Why the rows of a source, and so its figures, are as private as what they were learnt from; by its name."""
-    found = {}
-    for name, path in source_names(sources).items():
-        if _privacy(path).get("output_private"):
-            why = _privacy(path).get("why") or "its claim has no bound"
-            found[name] = (
-                f"its rows are not protected ({why}): its figures tell of private texts, so keep them to yourself."
-            )
-    return found
-
-
-def _privacy(source: str | Path) -> dict[str, Any]:
-    """What a manifest says of privacy; empty where there is none."""
-    try:
-        found = json.loads((Path(source) / MANIFEST).read_bytes()).get("privacy")
-    except (OSError, ValueError, AttributeError):
-        return {}  # it is no run directory, or one that is reported when its rows are read
-    return found if isinstance(found, dict) else {}
+        return claims_of(json.loads((source / MANIFEST).read_bytes()))
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError):
+        return []  # it is no run directory, or one that is reported when its rows are read
+    except (msgspec.ValidationError, AttributeError) as error:
+        raise RunDirError(f"{source / MANIFEST}: its claim of privacy cannot be read: {error}.") from error
 
 
 def _claims(
@@ -142,7 +133,7 @@ def _claims(
     found: dict[str, list[Claim]] = {}
     for source, path in source_names(sources).items():
         prefix = f"{source}: " if by is not None and len(sources) > 1 else ""
-        claims = claims_of(path)
+        claims = _claims_of(path)
         for name in sets:
             if by == STEP:
                 of_set = [claim for claim in claims if name == prefix + claim.step]

@@ -25,13 +25,15 @@ from factory.evaluation.tables.compare import SEEDS, TableEvaluation, compare
 from factory.evaluation.tables.distributions import Distributions, distributions
 from factory.evaluation.tables.page import GENERATOR, page
 from factory.recipe.suggest import did_you_mean
+from factory.recipe.taint import require_public
 from factory.rundir import MANIFEST
 from factory.tables.inferring import infer
 from factory.tables.rules import Rules
 from factory.tables.schema import Table
-from factory.text_sets import MOST_SETS, require_public, set_name, source_names
+from factory.text_sets import MOST_SETS, require_sources, set_name, source_names
 
 TABLE_OPTION: Final = "table"
+FIGURES: Final = "figures against private rows tell of them; compare with rows that may be shown"
 Row = dict[str, Any]
 Say = Callable[[str], None]
 
@@ -82,14 +84,8 @@ def evaluate_tables(
         raise UserError(
             "--test: expected a file of real rows that no generator was trained on; models are tested on it."
         )
-    for origin, path in (
-        *(("SOURCE", each) for each in sources),
-        ("--real", real),
-        ("--test", test),
-        ("--holdout", holdout),
-    ):
-        if path is not None:
-            require_public(Path(path), origin)
+    require_public([each for each in (real, test, holdout) if each is not None], "evaluate:", FIGURES)
+    require_sources(sources)
     notes: list[str] = []
     inferred = infer(_rows(real), missing=missing, origin=str(real))
     train = inferred.table

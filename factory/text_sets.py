@@ -17,11 +17,12 @@ from typing import Any, Final, TypeVar
 from factory.datasets_io.rows import read_rows
 from factory.errors import Problem, RecipeError, SourceError, UserError
 from factory.evaluation.texts import Text
-from factory.privacy.ledger import ledger_of
+from factory.privacy.places import ledger_near
 from factory.recipe import strict_yaml
 from factory.recipe.labelled import LabelledSource, LabelledText, label_value
 from factory.recipe.private import PrivateSource
 from factory.recipe.suggest import did_you_mean
+from factory.recipe.taint import known_private, require_public
 from factory.recipe.validate import validate
 from factory.records import source_id
 
@@ -29,6 +30,10 @@ LABEL: Final = "label"
 GROUND: Final = "ground_id"
 MOST_SETS: Final = 50
 UNNAMED: Final = "(none)"
+INSTEAD: Final = (
+    "what is measured on it tells of it: name public texts, or name it with --private, whose figures stay out of cards and "
+    "reports"
+)
 
 _Source = TypeVar("_Source", bound=LabelledSource)
 Labelled = str | Path | Mapping[str, Any] | LabelledSource
@@ -43,30 +48,12 @@ def real_columns(text: str, label: str | None, values: Mapping[str, str] | None)
     return {name: value for name, value in {"text": text, "label": label, "values": known}.items() if value}
 
 
-def require_public(path: Path, origin: str) -> None:
-    """Make sure that a file was never declared private.
-
-    Raises:
-        UserError: If a ledger of privacy lies beside it, or beside a folder that it is in.
-    """
-    found = path.resolve()
-    for each in (path, found, *found.parents):
-        if each.name and ledger_of(each).exists():
-            raise UserError(
-                f"{origin}: {path} is private (its ledger of privacy is {ledger_of(each)}): what is measured on it tells of "
-                "it. Name public texts, or name it with --private, whose figures stay out of cards and reports."
-            )
-
-
 def read_real(settings: dict[str, Any], origin: str, notes: list[str]) -> list[Text]:
     """Real texts that are public; without classes where no column of classes is named and there is none called `label`."""
-    if settings.get("private") is True:
-        raise UserError(
-            f"{origin}: {settings.get('path')} is declared private: what is measured on it tells of it. Name public texts, "
-            "or name it with --private, whose figures stay out of cards and reports."
-        )
     source, path = _source(LabelledSource, settings, origin)
-    require_public(path, origin)
+    if source.private:
+        raise UserError(f"{origin} {path}: is declared private; {INSTEAD}.")
+    require_public([path], origin, INSTEAD)
     return _texts(source, path, LABEL in settings, notes)
 
 
@@ -172,6 +159,29 @@ def read_sets(
     if not found:
         raise SourceError(f"{', '.join(map(str, sources))}: no text in the column '{text}'; expected at least two.")
     return dict(found)
+
+
+def require_sources(sources: Sequence[str | Path]) -> None:
+    """Make sure that no source of synthetic rows is a private file; a run whose rows stay private may be measured.
+
+    Raises:
+        UserError: If a ledger of privacy lies beside one.
+    """
+    for source in sources:
+        if (ledger := ledger_near(Path(source))) is not None:
+            raise UserError(
+                f"{source}: was declared private before (its ledger is {ledger}); expected synthetic rows. Real private "
+                "texts are named with --private."
+            )
+
+
+def unprotected(sources: Sequence[str | Path]) -> list[str]:
+    """Why rows of sources, and so their figures, are as private as what they were learnt from: a sentence for each."""
+    return [
+        f"{name}: {why}: its figures tell of private texts too, so keep them to yourself."
+        for name, path in source_names(sources).items()
+        if (why := known_private(path))
+    ]
 
 
 def source_names(sources: Sequence[str | Path]) -> dict[str, Path]:

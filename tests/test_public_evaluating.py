@@ -164,6 +164,14 @@ def test_figures_of_an_unprotected_run_are_private_too_and_others_are_not(factor
     assert saved["evaluation"]["private"] is None
 
 
+def test_figures_of_an_unprotected_run_are_private_beside_real_texts_too(factory: Command, tmp_path: Path) -> None:
+    asked = ("evaluate", "runs/inf", "--real", "test.jsonl", *QUICK)
+    assert factory(*asked, "--out", "runs/eps8/e.json").code == 2
+    done = factory(*asked, "--out", "e.json")
+    assert "note: inf: belongs to a run whose rows stay private" in done.out
+    assert json.loads((tmp_path / "e.json").read_text())["private"] is True
+
+
 def test_the_public_figures_are_the_same_whatever_the_private_texts_are(factory: Command, tmp_path: Path) -> None:
     """No public figure may be a function of the private file."""
     found = []
@@ -210,7 +218,7 @@ def test_a_seed_that_all_know_is_no_privacy_in_the_table_either(factory: Command
     claims(tmp_path / "runs" / "eps8", claim("rows", 7.99, private=False, why_not="the noise has a seed"))
     done = factory("evaluate", "runs/eps8", "--test", "test.jsonl", *QUICK)
     assert "7.99" not in done.out
-    assert "not protected (the noise has a seed)" in " ".join(done.out.split())
+    assert "rows stay private (the noise has a seed)" in " ".join(done.out.split())
 
 
 MAPPING = "{path: tickets.jsonl, private: true}"

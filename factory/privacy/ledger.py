@@ -23,8 +23,8 @@ import msgspec
 
 from factory.errors import UserError
 from factory.privacy.accounting import Mechanism, epsilon
-
-SUFFIX = ".privacy.jsonl"
+from factory.privacy.places import SUFFIX as SUFFIX
+from factory.privacy.places import ledger_of as ledger_of
 
 
 class Run(msgspec.Struct, kw_only=True, tag="run", omit_defaults=True):
@@ -171,11 +171,6 @@ class Ledger:
                 finally:
                     os.close(folder)
             yield file
-
-
-def ledger_of(private: Path) -> Path:
-    """Where the ledger of a private file or folder lies: beside it."""
-    return private.with_name(private.name + SUFFIX)
 
 
 def composed(runs: list[Run], delta: float) -> float:

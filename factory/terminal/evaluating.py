@@ -44,33 +44,42 @@ def texts(given: Given, of_texts: Mapping[str, Any], of_tables: Mapping[str, Any
 
 
 def _beside_real_texts(given: Given, real: str, settings: Mapping[str, Any]) -> str:
-    from factory.evaluating import check_out, evaluate, write
+    from factory.evaluating import evaluate, write
     from factory.terminal.evaluations import evaluation_text
 
-    if given.out is not None:
-        check_out(given.out)
+    is_private = _checked_out(given)
     result = evaluate(given.sources, real, test=given.test, **settings)
     if given.out is not None:
-        write(result, given.out)
+        write(result, given.out, private=is_private)
     return evaluation_text(result)
 
 
 def _on_public_texts(given: Given, settings: Mapping[str, Any]) -> str:
-    from factory.evaluating import check_out, write
-    from factory.public_evaluating import check_private_out, evaluate_public, unprotected
+    from factory.evaluating import write
+    from factory.public_evaluating import evaluate_public
     from factory.terminal.public_evaluations import public_evaluation_text
 
     if given.test is None:
         raise UserError("evaluate: expected --real FILE, or --test FILE alone: public texts to test on.")
+    is_private = _checked_out(given)
+    result = evaluate_public(given.sources, given.test, private=given.private, **settings)
+    if given.out is not None:
+        write(result, given.out, private=is_private)
+    return public_evaluation_text(result)
+
+
+def _checked_out(given: Given) -> bool:
+    """Whether the figures are private; the place to write them to is one where they may lie."""
+    from factory.evaluating import check_out
+    from factory.public_evaluating import check_private_out
+    from factory.text_sets import unprotected
+
     is_private = given.private is not None or bool(unprotected(given.sources))
     if given.out is not None and is_private:
         check_private_out(given.out, given.sources)
     elif given.out is not None:
         check_out(given.out)
-    result = evaluate_public(given.sources, given.test, private=given.private, **settings)
-    if given.out is not None:
-        write(result, given.out, private=is_private)
-    return public_evaluation_text(result)
+    return is_private
 
 
 def tables(given: Given, of_tables: Mapping[str, Any], of_texts: Mapping[str, Any], say: Callable[[str], None]) -> str:

@@ -107,7 +107,7 @@ def test_runs_are_named_with_their_epsilon_beside_the_majority(factory: Command)
     )
     assert "privacy: inf, step rows: this is NOT differentially private: trained without noise" in flat
     assert (
-        "note: inf: its rows are not protected (trained without noise (epsilon: inf)): its figures tell of private"
+        "note: inf: belongs to a run whose rows stay private (trained without noise (epsilon: inf)): its figures tell"
         in flat
     )
     assert HEADING not in done.out
@@ -286,6 +286,12 @@ def test_the_step_measures_on_public_texts_alone(factory: Command, tmp_path: Pat
     assert notes[0].startswith("records (120 texts): accuracy 0.")
     assert "trained on 120; longer than test texts by" in notes[0]
     assert notes[1].startswith("most frequent class of 120 test texts: accuracy 0.50")
+    card = (tmp_path / "runs/e/README.md").read_text()
+    assert "## Evaluation\n\n- records (120 texts): accuracy 0." in card
+
+
+def test_a_card_without_an_evaluation_has_no_such_part(factory: Command, tmp_path: Path) -> None:
+    assert "## Evaluation" not in (tmp_path / "runs/zero/README.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ _PUBLIC = {
     "export": "factory.exporting",
     "evaluate": "factory.evaluating",
     "Evaluation": "factory.evaluating",
+    "evaluate_public": "factory.public_evaluating",
     "filter": "factory.filtering.run",
     "FilterResult": "factory.filtering.run",
     "init": "factory.catalogue",

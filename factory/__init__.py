@@ -31,6 +31,7 @@ _PUBLIC = {
     "Evaluation": "factory.evaluating",
     "audit": "factory.auditing",
     "AuditReport": "factory.auditing",
+    "evaluate_public": "factory.public_evaluating",
     "filter": "factory.filtering.run",
     "FilterResult": "factory.filtering.run",
     "init": "factory.catalogue",

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from factory.card import card
+from factory.claims import take_audits, write_claims
 from factory.context import Session, Stats, Unmade
 from factory.context.asker import EngineAsker, build_engine
 from factory.context.budget import Ledger
@@ -23,7 +25,7 @@ from factory.dataset import Collected
 from factory.engines.protocol import Engine
 from factory.errors import FactoryError
 from factory.journal import Journal, Spent, disk_error
-from factory.manifest import build_manifest, card, file_hash, inputs
+from factory.manifest import build_manifest, file_hash, inputs
 from factory.pipeline import Pipeline, run_to_end
 from factory.progress import Progress
 from factory.recipe import Recipe, load_recipe, model_identity
@@ -248,6 +250,7 @@ class _Run:
         if self.session.ledger.refused:
             self.journal.set_meta("budget", self.session.ledger.mark)
         self.progress.say(f"writing {self.collected.rows:,} rows")
+        take_audits(self.session.stats, self.directory.artifacts)
         try:
             staging = self.directory.staging
             paths = self.collected.write(staging, self.session, self.recipe.head.output.rows_per_shard)
@@ -258,6 +261,7 @@ class _Run:
             self.directory.install()
         except OSError as error:
             raise disk_error(self.directory.path, error) from error
+        write_claims(self.session.stats, self.directory.artifacts)
         self.directory.write_manifest(manifest)
         code = EXIT_STOPPED if status == "partial" else EXIT_DONE
         return RunResult(

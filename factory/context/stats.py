@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -54,6 +55,8 @@ class StepStats:
         notes: Sentences for the user.
         doing: What the step does now where that takes long and asks nothing.
         trained: The model that the step has trained itself and drawn rows from, in words; empty for all others.
+        privacy: What the step claims of the privacy of its rows: a `factory.privacy.claim.Claim` as plain data; None for
+            a step that is not differentially private, and before it has ended.
     """
 
     read: int = 0
@@ -71,6 +74,7 @@ class StepStats:
     notes: list[str] = field(default_factory=list)
     doing: str = ""
     trained: str = ""
+    privacy: dict[str, Any] | None = None
 
     def stage(self, name: str) -> StageStats:
         """The stage of that name, made when first asked for."""

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from factory.card import size_category
 from factory.filtering.session import Session
 from factory.filtering.target import MADE_BY, Target
-from factory.manifest import size_category
 
 FORMAT = 1
 

@@ -138,4 +138,11 @@ def decoded(content: bytes) -> Claim:
     Raises:
         msgspec.DecodeError: If it is none.
     """
+    found = msgspec.json.decode(content, type=_Formatted).format
+    if found != FORMAT:
+        raise msgspec.ValidationError(f"format {found}, expected {FORMAT}: it is of another version of the factory")
     return msgspec.json.decode(content, type=Claim)
+
+
+class _Formatted(msgspec.Struct):
+    format: int

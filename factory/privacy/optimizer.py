@@ -49,11 +49,21 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # untyped base
                     _drop(self.params, ~finite)
         super().clip_and_accumulate()
 
-    def accumulate(self, gradients: Sequence[Any]) -> None:
+    def accumulate(self, gradients: Sequence[Any], *, records: int) -> None:
         """Clip the gradients of some records of a step, one tensor [rows, *shape] a parameter, and add them to its sum.
 
         How a step is cut into such parts changes nothing of what is released.
+
+        Args:
+            gradients: As they come, in the order of the parameters.
+            records: How many records they must be of.
+
+        Raises:
+            ValueError: If there is not one gradient for each record, as where a library sums the batch.
         """
+        found = {len(each) for each in gradients}
+        if found != {records}:
+            raise ValueError(f"expected a gradient for each of {records} records, found {sorted(found)}")
         for parameter, found in zip(self.params, gradients, strict=True):
             parameter.grad_sample = found
         self.clip_and_accumulate()

@@ -150,7 +150,7 @@ class _Training:
             group["lr"] = self._plan.rate(self.step)
         drawn = poisson_sample(len(examples), self._plan.sample_rate, self._randomness)
         for batch in micro_batches([examples[place] for place in drawn], self._plan.micro_batch):
-            self._optimizer.accumulate(self._tuning.gradients(batch))
+            self._optimizer.accumulate(self._tuning.gradients(batch), records=len(batch))
             self._tell()
         self._optimizer.release()
         self.step += 1

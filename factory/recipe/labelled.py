@@ -18,7 +18,7 @@ from pydantic import Field
 
 from factory.datasets_io.rows import read_rows
 from factory.errors import SourceError
-from factory.recipe.schema import Strict
+from factory.recipe.schema import MayBePrivate
 from factory.recipe.suggest import did_you_mean
 from factory.records import source_id
 from factory.resources import find
@@ -40,7 +40,7 @@ class LabelledText(msgspec.Struct, frozen=True):
     label: str
 
 
-class LabelledSource(Strict):
+class LabelledSource(MayBePrivate):
     """Where labelled texts lie.
 
     Attributes:
@@ -50,6 +50,7 @@ class LabelledSource(Strict):
         header: Columns of a CSV or TSV file that has no header line.
         quotes: Whether quotation marks enclose cells of CSV and TSV.
         values: Class for each value of the label column; without it the values are the classes.
+        private: Whether nobody may see the texts; only differentially private methods may read those.
     """
 
     path: str

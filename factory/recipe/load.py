@@ -11,52 +11,20 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from factory.errors import FactoryError, OptionError, Problem, RecipeError, UserError
-from factory.prompts import Prompt
-from factory.recipe import strict_yaml
+from factory.recipe import strict_yaml, taint
 from factory.recipe.engine_check import check_engine, check_logprobs
 from factory.recipe.override import Override, override
-from factory.recipe.pieces import Piece, pieces
+from factory.recipe.pieces import pieces
 from factory.recipe.schema import Head, StepOptions
+from factory.recipe.step import Place, Step
 from factory.recipe.suggest import did_you_mean
 from factory.recipe.validate import validate
 from factory.resources import recipes, resource
 
-Path_ = tuple[str | int, ...]
 WINDOW_PER_SLOT = 4
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of a recipe: its name, the piece that it runs, and the validated options.
-
-    `shares_table` says that its option `table` is that of the recipe.
-    """
-
-    name: str
-    piece: Piece
-    module: ModuleType
-    options: StepOptions
-    place: Path_
-    shares_table: bool = False
-
-    @property
-    def asks(self) -> bool:
-        """Whether it may ask the model of the recipe's engine; a recipe in which nothing does needs none installed."""
-        return self.piece.kind == "method" and bool(getattr(self.module, "ASKS", True))
-
-    def prompts(self, base: Path) -> list[Prompt]:
-        """Prompt files that this step renders."""
-        hook = getattr(self.module, "prompts", None)
-        return list(hook(self.options, base)) if hook else []
-
-    def files(self, base: Path) -> list[Path]:
-        """Files whose content decides what this step emits."""
-        hook = getattr(self.module, "files", None)
-        return list(hook(self.options, base)) if hook else []
 
 
 @dataclass(frozen=True)
@@ -77,13 +45,25 @@ class Recipe:
     file: str
     text: str
 
+    @property
+    def private_steps(self) -> list[Step]:
+        """Steps that are differentially private, by their method; some may be told to be otherwise."""
+        return [step for step in self.steps if step.reads_private]
+
+    @property
+    def stays_private(self) -> str:
+        """Why the dataset may not be treated as public; empty if it may, as far as its sources go."""
+        return taint.stays_private(self.steps)
+
     def remarks(self) -> list[str]:
-        """What is right but worth knowing: kept columns that get another name, a Hub model without revision."""
+        """What is right but worth knowing: kept columns that get another name, rows that stay private."""
         found: list[str] = []
         for step in self.steps:
             hook = getattr(step.module, "remarks", None)
             found += hook(step.options, self.base) if hook else []
         found = list(dict.fromkeys(found))
+        if self.stays_private and not any(sentence.startswith("NOT PRIVATE") for sentence in found):
+            found.insert(0, f"NOT PRIVATE: {self.stays_private}; do not share the dataset")
         engine = self.head.engine
         local = engine.kind in ("auto", "vllm", "transformers") and not engine.urls
         if local and "/" in engine.model and not engine.model.startswith((".", "/", "~")) and engine.revision is None:
@@ -110,7 +90,7 @@ class _Loading:
     problems: list[Problem] = field(default_factory=list)
     overridden: list[Override] = field(default_factory=list)
 
-    def report(self, path: Path_, message: str, about_key: bool = False) -> None:
+    def report(self, path: Place, message: str, about_key: bool = False) -> None:
         message = re.sub(r"\s*\n\s*", " ", message).removesuffix(".")
         for setting in self.overridden:
             made_by_it = path == setting.path[: len(path)] and not self.document.says(path)
@@ -169,8 +149,9 @@ def load_recipe(
     head = validate(Head, {key: value for key, value in data.items() if key != "steps"}, (), loading.report)
     steps = _steps(loading, data, head)
     base = path.resolve().parent if base is None else base.resolve()
+    tainted = _check_taint(loading, steps, base)
     if check_files:
-        _check(loading, steps, base)
+        _check(loading, [None if step in tainted else step for step in steps], base)
         asks = any(step is None or step.asks for step in steps)
         for place, message in check_engine(head.engine, base) if head is not None and asks else ():
             loading.report(place, message)
@@ -229,7 +210,7 @@ def _steps(loading: _Loading, data: dict[str, Any], head: Head | None) -> list[S
 
 
 def _step(loading: _Loading, index: int, item: Any, head: Head | None) -> Step | None:
-    place: Path_ = ("steps", index)
+    place: Place = ("steps", index)
     if isinstance(item, str):
         item = {item: {}}
     if not isinstance(item, dict) or len(item) != 1:
@@ -267,10 +248,10 @@ def _with_table(model: type[StepOptions], given: Any, head: Head | None) -> tupl
     return {**(given or {}), "table": head.table}, True  # type: ignore[union-attr]  # as `takes` has seen
 
 
-def _of_table(loading: _Loading, place: Path_) -> Callable[[Path_, str, bool], None]:
+def _of_table(loading: _Loading, place: Place) -> Callable[[Place, str, bool], None]:
     """Reports what is wrong with the recipe's table where it stands, once."""
 
-    def report(path: Path_, message: str, about_key: bool) -> None:
+    def report(path: Place, message: str, about_key: bool) -> None:
         inside = path[: len(place) + 1] == (*place, "table")
         loading.report(path[len(place) :] if inside else path, message, about_key)
 
@@ -284,6 +265,15 @@ def _check_order(loading: _Loading, index: int, step: Step) -> None:
         loading.report(step.place, sentence, True)
     if index > 0 and is_source:
         loading.report(step.place, "a source can only be the first step", True)
+
+
+def _check_taint(loading: _Loading, steps: list[Step | None], base: Path) -> list[Step]:
+    """Report what would let private rows out; returns the steps that would, whose files are not looked at."""
+    found = taint.findings(steps, base)
+    for step, option, message in found:
+        report = _of_table(loading, step.place) if step.shares_table else loading.report
+        report((*step.place, *option), message, not option)
+    return [step for step, _, _ in found]
 
 
 def _check(loading: _Loading, steps: list[Step | None], base: Path) -> None:

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+    model_validator,
+)
 
 from factory.engines.protocol import Sampling
 
@@ -22,6 +30,25 @@ class Strict(BaseModel):
     """Base of everything that humans write: unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class MayBePrivate(Strict):
+    """Base of options that name rows of the user.
+
+    Attributes:
+        private: Whether nobody may see the rows. Only differentially private methods may read those (see
+            `factory.recipe.taint`).
+    """
+
+    private: bool = False
+
+    @model_serializer(mode="wrap")
+    def _told(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `private: false` where that is the default: runs from before there was the option stay the same runs."""
+        told: dict[str, Any] = handler(self)
+        if not self.private and not type(self).model_fields["private"].default:
+            told.pop("private", None)
+        return told
 
 
 class SamplingOptions(Strict):

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from factory.context import Context
 from factory.datasets_io.rows import RESERVED, about, column_name, read_rows, scan_rows
 from factory.errors import OptionError, SourceError, UserError
-from factory.recipe.schema import Count, StepOptions
+from factory.recipe.schema import Count, MayBePrivate, StepOptions
 from factory.records import Outcome, Provenance, Record, source_id
 from factory.resources import find
 
@@ -26,7 +26,7 @@ SURVEYED_BYTES = 32 * 2**20
 SURVEYED_ROWS = 1000
 
 
-class Options(StepOptions):
+class Options(StepOptions, MayBePrivate):
     """Options of the `rows` source.
 
     Attributes:
@@ -34,6 +34,7 @@ class Options(StepOptions):
         first: Read only so many rows.
         header: Columns of a CSV or TSV file that has no header line.
         quotes: Whether quotation marks enclose cells of CSV and TSV; `false` where they are part of the text.
+        private: Whether nobody may see the rows; then no source may read them, as its rows are shown and pushed.
     """
 
     path: str

@@ -18,18 +18,19 @@ from typing import Any
 from factory.context import Context
 from factory.datasets_io.rows import scan_rows
 from factory.errors import OptionError, SourceError, UserError
-from factory.recipe.schema import StepOptions
+from factory.recipe.schema import MayBePrivate, StepOptions
 from factory.records import Outcome, Provenance, Record, source_id
 from factory.resources import find
 
 MAX_REPORTED = 20
 
 
-class Options(StepOptions):
+class Options(StepOptions, MayBePrivate):
     """Options of the `seeds` source.
 
     Attributes:
         path: File of seed tasks, relative to the recipe or the working directory.
+        private: Whether nobody may see the tasks; then no source may read them, as its rows are shown and pushed.
     """
 
     path: str = "seeds/self_instruct.jsonl"

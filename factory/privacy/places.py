@@ -1,0 +1,41 @@
+"""Where the ledger of a private file lies, and which ledger a path has to do with.
+
+    ledger_of(Path("tickets.csv"))     ->  tickets.csv.privacy.jsonl, beside it
+    ledger_near(Path("link.csv"))      ->  the same, where link.csv leads to tickets.csv
+
+A file with a ledger was declared private once, and stays private until somebody removes the ledger by hand. Apart from
+`factory.privacy.ledger`, so that looking for one loads no mathematics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+SUFFIX = ".privacy.jsonl"
+
+
+def ledger_of(private: Path) -> Path:
+    """Where the ledger of a private file or folder lies: beside it."""
+    return private.with_name(private.name + SUFFIX)
+
+
+def ledger_near(path: Path) -> Path | None:
+    """The ledger of a file or folder, of a folder that it lies in, or of what lies in it; None where there is none."""
+    return next((ledger for ledger in _candidates(path) if ledger.is_file()), None)
+
+
+def _candidates(path: Path) -> Iterator[Path]:
+    """Where a ledger may lie, also by the names that links give to a file."""
+    for name in dict.fromkeys((path, path.absolute(), path.resolve())):
+        if name.name.endswith(SUFFIX):
+            yield name
+        for place in (name, *name.parents):
+            if place.name:
+                yield ledger_of(place)
+    if path.is_dir():
+        for inside in sorted(path.rglob("*")):
+            if inside.name.endswith(SUFFIX):
+                yield inside
+            elif inside.is_symlink():
+                yield ledger_of(inside.resolve())

@@ -22,7 +22,7 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     """What an audit found.
 
     Attributes:
-        kind: `white-box` or `canaries`.
+        kind: `white-box`, `canaries`, or `accountant` where what was done costs more than is claimed.
         lower_bound: Epsilon is at least this, at this confidence.
         confidence: In (0, 1).
         violation: Whether the bound is above what is claimed.

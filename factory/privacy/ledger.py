@@ -26,7 +26,6 @@ from factory.privacy.accounting import Mechanism, epsilon
 from factory.privacy.places import SUFFIX as SUFFIX
 from factory.privacy.places import ledger_of as ledger_of
 
-
 NotNegative = msgspec.Meta(ge=0)
 Steps = Annotated[int, NotNegative]
 Amount = Annotated[float, NotNegative]

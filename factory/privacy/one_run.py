@@ -36,7 +36,7 @@ class Guesses(NamedTuple):
     left_out: int
 
     @property
-    def count(self) -> int:
+    def made(self) -> int:
         """Of both; the auditor says nothing of the others."""
         return self.taking_part + self.left_out
 
@@ -152,14 +152,14 @@ def bound(
     for way in guesses:
         low, high = order[: way.left_out], order[canaries - way.taking_part :]
         correct = int(included[high].sum() + (~included[low]).sum())
-        lower = least_epsilon(canaries, way.count, correct, delta=delta, confidence=each)
-        found.append((lower, correct, way.count))
-    lower, correct, made = max(found)
+        lower = least_epsilon(canaries, way.made, correct, delta=delta, confidence=each)
+        found.append((lower, correct, way.made))
+    lower, correct, count = max(found)
     return Bound(
         lower=lower,
-        ceiling=max(least_epsilon(canaries, way.count, way.count, delta=delta, confidence=each) for way in guesses),
+        ceiling=max(least_epsilon(canaries, way.made, way.made, delta=delta, confidence=each) for way in guesses),
         confidence=confidence,
-        guesses=made,
+        guesses=count,
         correct=correct,
         canaries=canaries,
     )

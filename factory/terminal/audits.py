@@ -103,7 +103,7 @@ def _remembered(found: Found) -> str:
     kept = found.remembered
     assert kept is not None
     return (
-        f"{CANARIES}: {kept.taking_part:,} of {found.finding.bound.canaries:,} made-up texts were trained on; exposure "
+        f"{CANARIES}: {kept.taken_part:,} of {found.finding.bound.canaries:,} made-up texts were trained on; exposure "
         f"{kept.mean:.2f} bits on average (of texts that nothing is remembered of: {FEW_BITS}), {kept.most:.2f} at most "
         f"({kept.possible:.2f} possible)."
     )

@@ -399,6 +399,42 @@ def evaluate(
         typer.echo(evaluating.texts(given, of_texts, of_tables))
 
 
+@app.command()
+def audit(
+    directory: DirArgument,
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", metavar="N", min=1, help="Steps to audit; as many as cost an epsilon of 2 by default."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", help="Repeatable randomness; the system's by default.")
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", metavar="K", min=1, help="Audit so many times.")] = 1,
+    canaries: Annotated[
+        bool, typer.Option("--canaries/--no-canaries", help="Score canaries that took part in the training.")
+    ] = True,
+    json_: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON as well.")
+    ] = None,
+) -> None:
+    """Look for faults in a run's differential privacy: a lower bound beside each epsilon that it claims.
+
+    An audit finds faults; it never shows that something is safe. What it found goes into the claims and the card of the
+    run. Exit code 5 where a claim does not hold.
+    """
+    from factory.auditing import audit as look
+    from factory.auditing import check_out, write
+    from factory.terminal.audits import audit_text
+
+    if json_ is not None:
+        check_out(json_)
+    report = look(directory, steps=steps, canaries=canaries, seed=seed, repeats=seeds)
+    if json_ is not None:
+        write(report, json_)
+    typer.echo(audit_text(report))
+    raise typer.Exit(report.exit_code)
+
+
 def _overrides(set_: list[str] | None, engine: str | None, model: str | None) -> list[str]:
     extra = [f"engine.kind={engine}"] if engine is not None else []
     if model is not None:

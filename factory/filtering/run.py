@@ -18,21 +18,25 @@ from typing import Any, Literal
 
 from factory import __version__
 from factory.datasets_io.chunks import Broken, Chunk
-from factory.datasets_io.inputs import Input, find_input
-from factory.errors import RunDirError, SourceError
+from factory.datasets_io.inputs import STDIN, Input, find_input
+from factory.errors import RunDirError, SourceError, UserError
 from factory.filtering.card import card, manifest
 from factory.filtering.chain import Chain
 from factory.filtering.kept import build
 from factory.filtering.meter import Meter
 from factory.filtering.pool import add_pool
 from factory.filtering.session import FIRST_ROWS, NothingUsable, Session, nothing_usable
-from factory.filtering.steps import Asked, Step, read_steps
+from factory.filtering.steps import Asked, Step, base, read_steps
 from factory.filtering.stopping import Stop, interruptible
 from factory.filtering.target import MANIFEST, Target, find_target
 from factory.filtering.workdir import State, WorkDir, differences, sync_file
 from factory.manifest import file_hash
+from factory.recipe.named_files import named_files, private_sources
+from factory.recipe.taint import require_public
 
 EXIT_DONE, EXIT_INTERRUPTED = 0, 130
+TELLS = "what is kept and what is dropped by private rows tells which those are; filter against public ones"
+COPIED = "its rows would be written as a dataset; name it in 'data' of a differentially private method instead"
 ASKED = "asked"  # filters as they were asked for: told apart before the columns are known
 
 
@@ -126,11 +130,26 @@ def filter(
     source = find_input([str(name) for name in names])
     pools = tuple(Path(name) for name in against)
     command = _Command(source, target, tuple(steps), pools, strict, overwrite, progress)
+    _require_public(command)
     with WorkDir(target.partial).locked() as work:
         if restart:
             work.clear()
         with interruptible() as stop:
             return _filtered(command, work, stop)
+
+
+def _require_public(command: _Command) -> None:
+    """Make sure that nothing private is read.
+
+    Raises:
+        UserError: If something is.
+    """
+    require_public([name for name in command.source.names if name != STDIN], "IN", COPIED)
+    require_public(command.pools, "--against", TELLS)
+    for step in command.steps:
+        if private_sources(step.options):
+            raise UserError(f"{step.origin}: {step.kind}: 'private: true': {TELLS}.")
+        require_public([named.path for named in named_files(step.options, base())], step.origin, TELLS)
 
 
 def _filtered(command: _Command, work: WorkDir, stop: Stop) -> FilterResult:

@@ -115,13 +115,17 @@ class Ledger:
         """The run of that id."""
         return next((each for each in self.runs() if each.id == run), None)
 
-    def begin(self, run: Run) -> str:
+    def begin(self, run: Run, name: str | None = None) -> str:
         """Write down a run that is going to read the file; returns its new id.
+
+        Args:
+            run: What it is going to do.
+            name: Its id, for tests alone; a random one says nothing of the data.
 
         Raises:
             UserError: If it cannot be written.
         """
-        name = secrets.token_hex(8)
+        name = name or secrets.token_hex(8)
         self._append(msgspec.structs.replace(run, id=name, spent=0, ended=False))
         return name
 
@@ -191,7 +195,11 @@ def _whole_lines(content: bytes) -> list[bytes]:
 
 
 def _cut_broken_end(file: IO[Any]) -> None:
-    file.seek(0)
-    content = file.read()
-    if content and not content.endswith(b"\n"):
-        file.truncate(content.rfind(b"\n") + 1)
+    """Remove what a kill cut off, so that the next line begins where a line begins."""
+    end = file.seek(0, os.SEEK_END)
+    if not end:
+        return
+    file.seek(end - 1)
+    if file.read(1) != b"\n":
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)

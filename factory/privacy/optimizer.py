@@ -14,6 +14,7 @@ for each record by itself, so that the sensitivity stays what it is (Opacus woul
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from opacus.optimizers import DPOptimizer
@@ -47,6 +48,40 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]  # untyped base
                 if not bool(finite.all()):
                     _drop(self.params, ~finite)
         super().clip_and_accumulate()
+
+    def accumulate(self, gradients: Sequence[Any], *, records: int) -> None:
+        """Clip the gradients of some records of a step, one tensor [rows, *shape] a parameter, and add them to its sum.
+
+        How a step is cut into such parts changes nothing of what is released.
+
+        Args:
+            gradients: As they come, in the order of the parameters.
+            records: How many records they must be of.
+
+        Raises:
+            ValueError: If there is not one gradient for each record, as where a library sums the batch.
+        """
+        found = {len(each) for each in gradients}
+        if found != {records}:
+            raise ValueError(f"expected a gradient for each of {records} records, found {sorted(found)}")
+        for parameter, found in zip(self.params, gradients, strict=True):
+            parameter.grad_sample = found
+        self.clip_and_accumulate()
+        for parameter in self.params:
+            parameter.grad_sample = None
+
+    def release(self) -> None:
+        """Add the noise, once, and take the step; also where no record took part."""
+        import torch
+
+        for parameter in self.params:
+            if parameter.summed_grad is None:
+                parameter.summed_grad = torch.zeros_like(parameter)
+        self.add_noise()
+        for parameter in self.params:
+            parameter.grad /= self.expected_batch_size
+        self.original_optimizer.step()
+        self.zero_grad()
 
     def add_noise(self) -> None:
         """Add noise of standard deviation `noise_multiplier * max_grad_norm` to each number of the sum."""

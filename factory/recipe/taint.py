@@ -154,15 +154,11 @@ def _declared(step: Step) -> Iterator[Finding]:
 
 def _opened(step: Step, base: Path, private: Sequence[tuple[Step, Path]]) -> Iterator[Finding]:
     """Files that are private elsewhere, or were once, and that a step reads as if they were public."""
-    said = [place for place, _ in private_sources(step.options)]
     for named in _read_by(step, base):
-        if any(named.place[: len(place)] == place for place in said):
-            continue  # said to be private here, which is judged where it is said
         by = next((other for other, path in private if overlap(named.path, path)), None)
-        known = f"{named.path.name} is private in the step '{by.name}'" if by else _known_private(named.path)
+        known = f"is private in the step '{by.name}'" if by else _known_private(named.path)
         if known:
-            told = known if by else f"{named.path.name} {known}"
-            yield Finding(step, named.place, f"{told}, and {_reason(step, named.place)}")
+            yield Finding(step, named.place, f"{named.path.name} {known}, and {_reason(step, named.place)}")
 
 
 def _behind(steps: Sequence[Step]) -> Iterator[Finding]:
@@ -176,14 +172,17 @@ def _behind(steps: Sequence[Step]) -> Iterator[Finding]:
 
 
 def _read_by(step: Step, base: Path) -> list[Named]:
-    """Files that its options name, then those that it says it reads besides."""
+    """Files that it reads as public ones: those that its options name, then those that it says it reads besides."""
+    said = [place for place, _ in private_sources(step.options)]
     named = named_files(step.options, base)
+    public = [each for each in named if not any(each.place[: len(place)] == place for place in said)]
+    judged = public if step.reads_private else named  # what is said to be private is judged where it is said
+    known = {each.path.resolve() for each in judged}
     try:
         own = step.files(base)
     except FactoryError:  # the step's own check tells what is wrong with its files
         own = []
-    known = {each.path.resolve() for each in named}
-    return [*named, *(Named((), path) for path in own if path.resolve() not in known)]
+    return [*public, *(Named((), path) for path in own if path.resolve() not in known)]
 
 
 def _accounted(step: Step, place: Place) -> bool:

@@ -7,6 +7,7 @@ import shlex
 from factory.comparison import Example
 from factory.filtering.run import FilterResult
 from factory.refiltering import RefilterResult
+from factory.terminal.claims import privacy_text
 from factory.terminal.layout import command_name, field_text, fill, indented, measured, table
 
 
@@ -28,7 +29,7 @@ def refilter_text(result: RefilterResult) -> str:
             parts += [_example_text(example) for one in moved for example in one.examples]
     parts += [fill(f"{run.status}: {run.message}")] if run.message else []
     parts.append(f"{run.rows:,} rows in {run.path}/data (rejected ones in {run.path}/rejected)")
-    return "\n\n".join([*parts, _next_after_refilter(result)])
+    return "\n\n".join([*parts, _next_after_refilter(result), *privacy_text(run.manifest)])
 
 
 def _example_text(example: Example) -> str:

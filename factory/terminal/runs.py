@@ -10,6 +10,7 @@ from factory.inspection import Shown
 from factory.manifest import asks_model, funnel, trained
 from factory.progress import clock
 from factory.runner import RunResult
+from factory.terminal.claims import privacy_text
 from factory.terminal.layout import command_name, field_text, fill, record_text, table
 
 FINISHED = ("complete", "partial", "preview")
@@ -29,7 +30,7 @@ def result_text(result: RunResult, *, preview: bool) -> str:
     if result.message:
         parts.append(fill(f"{result.status}: {result.message}"))
     parts.append(f"{result.rows:,} rows in {result.path}/data (rejected ones in {result.path}/rejected)")
-    return "\n\n".join([*parts, _next_text(result)])
+    return "\n\n".join([*parts, _next_text(result), *privacy_text(result.manifest)])
 
 
 def _next_text(result: RunResult) -> str:
@@ -88,7 +89,7 @@ def shown_text(shown: Shown) -> str:
         f"tokens    {sum(stage['prompt_tokens'] for stage in stages):,} in, {written:,} out",
         f"time      {clock(manifest['seconds'])} with the engine at work, all sessions",
     ]
-    parts = ["\n".join(head), funnel_text(manifest), stages_text(manifest)]
+    parts = ["\n".join(head), *privacy_text(manifest), funnel_text(manifest), stages_text(manifest)]
     if shown.kept:
         parts.append("kept, for example:")
         parts += [record_text(row["record_id"], _fields(row)) for row in shown.kept]

@@ -1,0 +1,200 @@
+"""The gradient of each text is that which it would have alone: invariant 1, with the faults that it is to find."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from factory.errors import UserError
+from factory.privacy.objective import Encoder, Example, losses, micro_batches
+from factory.privacy.tuning import LoraTuning, PromptTuning, Tuning
+
+from .tiny import TEXTS, base
+
+TOKENS, SCALE = 5, 24.0
+HEADS = {"a": "Say: ", "b": "Answer the question (class b): "}
+
+
+def _prompt(start: bool = False) -> tuple[Any, Tuning]:
+    model = base(torch.float64, exact=True, start=start)
+    tuning = PromptTuning(model, tokens=TOKENS, initial="hello world", scale=SCALE)
+    tuning.prompt.data = tuning.prompt.data.double()
+    return model, tuning
+
+
+def _lora() -> tuple[Any, Tuning]:
+    model = base(torch.float64, exact=True)
+    tuning = LoraTuning(model, rank=4, alpha=8, targets=None, scale=SCALE)
+    generator = torch.Generator().manual_seed(1)
+    for parameter in tuning.parameters.values():
+        parameter.data = torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * 0.3
+    return model, tuning
+
+
+def _examples(model: Any) -> list[Example]:
+    encoder = Encoder(model, HEADS, 24, TOKENS)
+    return [encoder.encode(text, "ab"[number % 2]) for number, text in enumerate(TEXTS)]
+
+
+def _worst(found: list[Any], wanted: list[Any]) -> float:
+    """Largest relative error of any example's gradient."""
+    flat = [torch.cat([each.flatten(1) for each in side], dim=1) for side in (found, wanted)]
+    return float(((flat[0] - flat[1]).norm(dim=1) / flat[1].norm(dim=1)).max())
+
+
+def _alone(tuning: Tuning, examples: list[Example]) -> list[Any]:
+    single = [tuning.gradients([example]) for example in examples]
+    return [torch.cat(each) for each in zip(*single, strict=True)]
+
+
+@pytest.mark.parametrize("make", [_prompt, lambda: _prompt(start=True), _lora], ids=["prompt", "with start", "lora"])
+def test_a_gradient_in_a_batch_is_that_of_the_text_alone(make: Any) -> None:
+    model, tuning = make()
+    examples = _examples(model)
+    found = tuning.gradients(examples)
+    assert [tuple(each.shape) for each in found] == [
+        (len(examples), *parameter.shape) for parameter in tuning.parameters.values()
+    ]
+    assert _worst(found, _alone(tuning, examples)) <= 1e-12
+
+
+def test_the_gradient_of_a_text_alone_is_that_of_plain_autograd() -> None:
+    """The reference for the reference: no expanding, no padding, the whole model, the library's own loss."""
+    model, tuning = _prompt()
+    example = _examples(model)[1]
+    prompt = tuning.parameters["prompt"]
+    ids = torch.tensor([[*example.head, *example.text]])
+    embeds = torch.cat([prompt[None], model.embed(ids)], dim=1)
+    labels = torch.cat([torch.full((1, TOKENS + len(example.head)), -100), torch.tensor([example.text])], dim=1)
+    loss = model.model(inputs_embeds=embeds, labels=labels).loss * len(example.text) / SCALE
+    (wanted,) = torch.autograd.grad(loss, prompt)
+    found = tuning.gradients([example])[0][0]
+    assert float((found - wanted).norm() / wanted.norm()) <= 1e-6  # the library's loss is made in float32
+
+
+def test_a_loss_averaged_over_the_batch_would_be_found() -> None:
+    """Planted: divided by the tokens of the batch, what a text contributes depends on who else is there."""
+    model, tuning = _prompt()
+    examples = _examples(model)
+
+    def averaged(some: list[Example]) -> list[Any]:
+        tokens = sum(len(example.text) for example in some)
+        return [each * SCALE / tokens for each in tuning.gradients(some)]
+
+    single = [torch.cat([averaged([example])[0] for example in examples])]
+    assert _worst(averaged(examples), single) > 0.1
+
+
+def test_pefts_prompt_tuning_under_hooks_is_found_by_its_shape() -> None:
+    """Planted: peft expands the soft prompt after its embedding, so that the hooks see the batch as one row."""
+    from opacus import GradSampleModule
+    from peft import PromptTuningConfig, get_peft_model
+
+    from factory.privacy.optimizer import private_optimizer
+    from factory.privacy.randomness import SeededRandomness
+
+    model = base()
+    tuned = get_peft_model(model.model, PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=TOKENS))
+    hooked = GradSampleModule(tuned, batch_first=True, loss_reduction="sum", strict=False)
+    ids = torch.tensor([model.ids("hello world")[:3]] * 4)
+    hooked.train()
+    hooked(input_ids=ids, labels=ids).loss.backward()
+    (prompt,) = [parameter for parameter in tuned.parameters() if parameter.requires_grad]
+    assert len(prompt.grad_sample) == 1, "peft has changed: 4 texts give 4 gradients now; look at it anew"
+    optimizer = private_optimizer(
+        torch.optim.SGD([prompt], lr=1.0),
+        noise_multiplier=1.0,
+        max_grad_norm=1.0,
+        expected_batch=4,
+        randomness=SeededRandomness(0),
+    )
+    with pytest.raises(ValueError, match="4 records"):
+        optimizer.accumulate([prompt.grad_sample], records=4)
+
+
+def test_the_head_has_no_part_in_the_loss_and_padding_none() -> None:
+    model, tuning = _prompt()
+    examples = _examples(model)
+    alone = torch.cat([tuning.losses([example]) for example in examples])
+    assert torch.allclose(tuning.losses(examples), alone, rtol=1e-12)
+    example = examples[1]
+    prompt = tuning.parameters["prompt"].detach()[None]
+    logits = model.model(
+        inputs_embeds=torch.cat([prompt, model.embed(torch.tensor([[*example.head, *example.text]]))], dim=1)
+    ).logits[0]
+    first = TOKENS + len(example.head) - 1
+    chosen = logits[first : first + len(example.text)].log_softmax(dim=-1)
+    wanted = -chosen[range(len(example.text)), example.text].sum() / SCALE
+    assert abs(float(tuning.losses([example])[0]) - float(wanted)) <= 1e-9
+
+
+def test_a_long_text_is_cut_without_an_end_and_a_short_one_has_one() -> None:
+    model = base()
+    encoder = Encoder(model, {"": "Say: "}, 6, 0)
+    long, short = encoder.encode("the parcel never came and nobody answers at all", ""), encoder.encode("x", "")
+    assert len(long.text) == 6
+    assert model.end not in long.text
+    assert short.text[-1] == model.end
+    assert encoder.encode("", "").text == [model.end]
+
+
+def test_micro_batches_hold_each_example_once() -> None:
+    examples = _examples(base())
+    parts = list(micro_batches(examples, 4))
+    assert [len(part) for part in parts] == [4, 2]
+    assert sorted(map(repr, (each for part in parts for each in part))) == sorted(map(repr, examples))
+
+
+def test_what_does_not_fit_is_told() -> None:
+    model = base()
+    with pytest.raises(UserError, match="lower max_tokens"):
+        Encoder(model, {"": "Say: "}, 126, 5)
+    with pytest.raises(UserError, match="nothing to begin from"):
+        Encoder(model, {"": ""}, 10, 0)
+    with pytest.raises(UserError, match="no token"):
+        PromptTuning(model, tokens=3, initial="", scale=1.0)
+    with pytest.raises(UserError, match="targets"):
+        LoraTuning(model, rank=2, alpha=4, targets=["nothing_like_it"], scale=1.0)
+
+
+def test_a_model_that_scales_its_logits_is_read_through_its_own_head() -> None:
+    """Some models do more after the output matrix; what they do must not be left out."""
+    model = base()
+    inner = model.model
+    plain = inner.forward
+
+    def scaled(*args: Any, **kwargs: Any) -> Any:
+        found = plain(*args, **kwargs)
+        found.logits = 7 * torch.tanh(found.logits / 7)
+        return found
+
+    example = _examples(model)[1]
+    before = losses(model, [example], None, SCALE)
+    inner.forward = scaled
+    from factory.privacy.base import Base
+
+    again = Base(inner, model.tokenizer, "capped")
+    after = losses(again, [example], None, SCALE)
+    logits = inner(torch.tensor([[*example.head, *example.text]])).logits[0]
+    first = len(example.head) - 1
+    chosen = logits[first : first + len(example.text)].log_softmax(dim=-1)
+    wanted = -chosen[range(len(example.text)), example.text].sum() / SCALE
+    assert float(after[0]) == pytest.approx(float(wanted), rel=1e-5)
+    assert abs(float(after[0]) - float(before[0])) > 1e-3
+
+
+def test_models_without_what_is_needed_are_refused() -> None:
+    from factory.privacy.base import Base
+
+    words = base().tokenizer
+    model = base().model
+    model.set_input_embeddings(torch.nn.Linear(4, 32))
+    with pytest.raises(UserError, match="ordinary token embedding"):
+        Base(model, words, "strange")
+    model = base().model
+    with torch.no_grad():
+        model.model.norm.weight.fill_(float("nan"))
+    with pytest.raises(UserError, match="not finite"):
+        Base(model, words, "broken")

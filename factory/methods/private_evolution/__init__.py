@@ -60,8 +60,8 @@ def check(options: Options, base: Path) -> list[UserError]:
         Budget.of(options, len(private_texts(options, base)))
     except OptionError as error:
         found.append(error)
-    error = missing(options.embedder)
-    return found if error is None else [*found, OptionError("embedder", str(error))]
+    absent = missing(options.embedder)
+    return found if absent is None else [*found, OptionError("embedder", str(absent))]
 
 
 def prompts(options: Options, base: Path) -> list[Prompt]:

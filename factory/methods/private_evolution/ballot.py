@@ -79,7 +79,9 @@ class Ballot:
                 what=self._what,
                 method=self._ctx.method,
                 at=datetime.now(UTC).isoformat(timespec="seconds"),
-                noise_multiplier=self.budget.noise if self._randomness().secure else 0.0,  # what can be repeated is none
+                noise_multiplier=self.budget.noise
+                if self._randomness().secure
+                else 0.0,  # what can be repeated is none
                 sample_rate=1.0,
                 planned=self._options.rounds,
             )
@@ -166,9 +168,7 @@ class Ballot:
         found: list[float] = msgspec.json.decode(value, type=list[float])
         return found
 
-    def _voted(
-        self, number: int, shown: Mapping[str, Sequence[str]], labels: Mapping[str, str], say: Say
-    ) -> bytes:
+    def _voted(self, number: int, shown: Mapping[str, Sequence[str]], labels: Mapping[str, str], say: Say) -> bytes:
         def pay() -> None:
             say("drawing noise")  # not if nobody waits for it any more
             self._ledger.spend(self._run, steps=1)

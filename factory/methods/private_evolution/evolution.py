@@ -108,7 +108,9 @@ class Evolution:
             return False
         self._round = number
         threshold = self._options.threshold
-        after = {name: max(vote - threshold, 0.0) if threshold else vote for name, vote in zip(shown, votes, strict=True)}
+        after = {
+            name: max(vote - threshold, 0.0) if threshold else vote for name, vote in zip(shown, votes, strict=True)
+        }
         self._votes |= dict(zip(shown, votes, strict=True))
         self._select(after, wanted)
         return True
@@ -174,13 +176,17 @@ class Evolution:
         kept = {record.id for record in self._winners}
         for record in self._pool:
             if record.id not in kept:
-                self._ready.append(reject(record, RULE, "not_voted", evidence=f"made after round {self._round:,}, the last"))
+                self._ready.append(
+                    reject(record, RULE, "not_voted", evidence=f"made after round {self._round:,}, the last")
+                )
         self._pool = []
         if self._writer.spent is not None:
             self._ctx.end("budget", self._writer.spent)
             return
         ballot.finish()
-        short = [label for label, count in wanted.items() if sum(label_of(row) == label for row in self._winners) < count]
+        short = [
+            label for label, count in wanted.items() if sum(label_of(row) == label for row in self._winners) < count
+        ]
         if short:
             named = ", ".join(f"'{label}'" for label in short if label)
             self._ctx.end(
@@ -207,7 +213,9 @@ class Evolution:
             basis = f"every answer can be used, or each is asked for {tries:,} times"
             self._ctx.forecast(stage, left, most, basis, max_tokens=sampling.max_tokens)
         if self._ctx.planning:
-            self._ctx.note("a plan spends nothing; a run writes each of its votes into the privacy ledger before it draws noise")
+            self._ctx.note(
+                "a plan spends nothing; a run writes each of its votes into the privacy ledger before it draws noise"
+            )
 
 
 def label_of(record: Record) -> str:

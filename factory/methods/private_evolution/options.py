@@ -118,18 +118,19 @@ class Options(StepOptions):
     def _one_budget(self) -> Options:
         if (self.epsilon is None) == (self.noise_multiplier is None):
             raise ValueError("give either 'epsilon' or 'noise_multiplier': one follows from the other")
-        if self.label_counts is not None and isinstance(self.epsilon, float):
-            if self.label_counts.epsilon >= self.epsilon:
-                raise ValueError(
-                    f"'label_counts.epsilon' of {self.label_counts.epsilon:g} leaves nothing of 'epsilon', which is "
-                    f"{self.epsilon:g}, for the votes"
-                )
+        counts = 0.0 if self.label_counts is None else self.label_counts.epsilon
+        if isinstance(self.epsilon, float) and counts >= self.epsilon:
+            raise ValueError(
+                f"'label_counts.epsilon' of {counts:g} leaves nothing of 'epsilon', which is {self.epsilon:g}, for the votes"
+            )
         return self
 
     @model_validator(mode="after")
     def _classes_are_known(self) -> Options:
         if self.shares is not None and self.label_counts is not None:
-            raise ValueError("'shares' are known from elsewhere, 'label_counts' takes them from the data: give one of them")
+            raise ValueError(
+                "'shares' are known from elsewhere, 'label_counts' takes them from the data: give one of them"
+            )
         for option in ("shares", "label_counts"):
             if getattr(self, option) is not None and self.classes is None:
                 raise ValueError(f"'{option}' needs 'classes'")
@@ -138,7 +139,9 @@ class Options(StepOptions):
                 hint = did_you_mean(name, self.labels) or f"; there are {', '.join(self.labels)}"
                 raise ValueError(f"'shares' names the class '{name}', which 'classes' does not{hint}")
         if missing := [name for name in self.labels if self.shares is not None and name not in self.shares]:
-            raise ValueError(f"'shares' gives none for the class '{missing[0]}'; leave the class out of 'classes' instead")
+            raise ValueError(
+                f"'shares' gives none for the class '{missing[0]}'; leave the class out of 'classes' instead"
+            )
         if self.rows < len(self.labels):
             raise ValueError(f"'rows' is {self.rows:,}, and there are {len(self.labels):,} classes: each needs a row")
         return self

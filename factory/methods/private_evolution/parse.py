@@ -12,7 +12,9 @@ import random
 import re
 
 BLANK = "_"
-_ANNOUNCED = re.compile(r"(?i)\A(?:sure|certainly|of course|absolutely|okay|ok|here\b|below\b)[^\n]{0,120}?:[ \t]*(?:\n|\Z)")
+_ANNOUNCED = re.compile(
+    r"(?i)\A(?:sure|certainly|of course|absolutely|okay|ok|here\b|below\b)[^\n]{0,120}?:[ \t]*(?:\n|\Z)"
+)
 _AFFIRMED = re.compile(r"(?i)\A(?:sure|certainly|of course|absolutely|okay|ok)(?: thing)?[!.]?[ \t]*(?:\n|\Z)")
 _MARKED = re.compile(r"(?i)\A\**(?:text|message|answer|filled in|rewritten|new text|version \d+)\**[ \t]*:\**[ \t]*")
 _REMARK = re.compile(r"(?i)\A(?:let me know|i hope (?:this|that)|feel free|note:|would you like|\(note)")

@@ -64,8 +64,8 @@ class Writer:
         self._ctx = ctx
         self._options = options
         self._prompts = {name: shipped_prompt(prompt) for name, prompt in prompt_names(options).items()}
-        self._samplings = {name: options.varying_sampling().resolved() for name in options.kinds}
-        self._samplings[FIRST] = options.writing_sampling().resolved()
+        varying = options.varying_sampling().resolved()
+        self._samplings = {FIRST: options.writing_sampling().resolved(), **dict.fromkeys(options.kinds, varying)}
         self._texts: dict[str, str] = {}
         self.rejected: deque[Outcome] = deque()
         self.spent: str | None = None
@@ -119,9 +119,7 @@ class Writer:
                     self.rejected.append(outcome)
         return [found[slot.draw] for slot in slots if slot.draw in found]
 
-    async def _answers(
-        self, slots: Sequence[Slot], attempt: int, stage: str = ""
-    ) -> list[Answer | Rejected | None]:
+    async def _answers(self, slots: Sequence[Slot], attempt: int, stage: str = "") -> list[Answer | Rejected | None]:
         """An answer for each slot, or why there is none; nothing where the budget is spent.
 
         Raises:

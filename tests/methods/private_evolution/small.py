@@ -25,7 +25,10 @@ THINGS = {
     "delivery": ["parcel", "courier", "address", "depot", "tracking", "box"],
 }
 MOODS = ["late", "wrong", "missing", "double", "broken", "unclear", "early", "fine"]
-COMMON = {"billing": (["invoice", "refund"], ["double", "wrong"]), "delivery": (["parcel", "courier"], ["late", "missing"])}
+COMMON = {
+    "billing": (["invoice", "refund"], ["double", "wrong"]),
+    "delivery": (["parcel", "courier"], ["late", "missing"]),
+}
 PRIVATE_WORD = "zanzibar"  # in every private text and in no synthetic one
 
 
@@ -47,7 +50,7 @@ def answer(request: Request) -> str:
     label = next((name for name, about in CLASSES.items() if about in text), "billing")
     thing, mood = draw.choice(THINGS[label]), draw.choice(MOODS)
     if (shown := re.search(r"\w+ (\w+) \w+ (\w+), \w+ \w+\.", text)) is not None:
-        kept = draw.choice("thing mood".split())
+        kept = draw.choice(["thing", "mood"])
         thing = shown[1] if kept == "thing" and shown[1] != "_" else thing
         mood = shown[2] if kept == "mood" and shown[2] != "_" else mood
     return f'"The {thing} is {mood}, order {draw.randrange(10**6)}."'

@@ -162,7 +162,9 @@ def test_every_text_is_kept_or_rejected_once_and_leads_back_to_a_first_one(tmp_p
     kept, lost = read(tmp_path / "out"), read(tmp_path / "out", "rejected")
     found = {row["record_id"]: row for row in [*kept, *lost]}
     assert len(found) == len(kept) + len(lost) == 8 + 3 * 16
-    assert Counter(row["variation"] == "first" for row in [*kept, *(json.loads(row["fields"]) for row in lost)])[True] == 8
+    assert (
+        Counter(row["variation"] == "first" for row in [*kept, *(json.loads(row["fields"]) for row in lost)])[True] == 8
+    )
     for row in found.values():
         fields = row if "text" in row else json.loads(row["fields"])
         parents = row["provenance"]["parents"]

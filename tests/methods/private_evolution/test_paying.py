@@ -143,8 +143,8 @@ def test_what_was_paid_for_in_another_directory_is_not_paid_for_again_unless_the
         run(path, tmp_path / "two", engine)
     assert engine.asked == 0 and len(spends(tmp_path)) == 3
     path = evolving(tmp_path, data={"again": True})
-    second = run(path, tmp_path / "two", Model(answer))
-    assert data(tmp_path / "one") != data(tmp_path / "two"), "the noise is another one"
+    second = run(path, tmp_path / "three", Model(answer))
+    assert data(tmp_path / "one") != data(tmp_path / "three"), "the noise is another one"
     assert (claim(first)["ledger_runs"], claim(second)["ledger_runs"]) == (1, 2)
     assert claim(second)["epsilon"] == claim(first)["epsilon"] == claim(first)["ledger_epsilon"]
     both = gaussian_epsilon(claim(second)["noise_multiplier"], 1e-5, steps=6)
@@ -242,7 +242,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"rows": 1}, "'rows' is 1, and there are 2 classes: each needs a row"),
     ({"rows": 0}, "expected at least 1"),
     ({"shares": {"billing": 1}}, "'shares' gives none for the class 'delivery'"),
-    ({"shares": {"billing": 1, "delivry": 1}}, "'shares' names the class 'delivry', which 'classes' does not (did you mean"),
+    (
+        {"shares": {"billing": 1, "delivry": 1}},
+        "'shares' names the class 'delivry', which 'classes' does not (did you mean",
+    ),
     ({"classes": None, "shares": {"billing": 1}}, "'shares' needs 'classes'"),
     ({"classes": None, "label_counts": {"epsilon": 1}}, "'label_counts' needs 'classes'"),
     ({"epsilon": 1.0, "label_counts": {"epsilon": 1}}, "'label_counts.epsilon' of 1 leaves nothing of 'epsilon'"),
@@ -256,9 +259,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("options", "sentence"), BAD, ids=lambda value: str(value)[:40])
-def test_bad_options_are_found_before_anything_is_asked(
-    options: dict[str, Any], sentence: str, tmp_path: Path
-) -> None:
+def test_bad_options_are_found_before_anything_is_asked(options: dict[str, Any], sentence: str, tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         load_recipe(evolving(tmp_path, **options))
     assert sentence in str(caught.value)

@@ -19,7 +19,7 @@ from factory.context import Answer, Context
 from factory.context.answers import unusable
 from factory.context.context import NotYetKnown
 from factory.context.flow import refusal
-from factory.engines.protocol import Constraint
+from factory.engines.protocol import Constraint, Sampling
 from factory.errors import RequestRefused
 from factory.methods.private_evolution.options import Options
 from factory.methods.private_evolution.parse import bare_text, blanked, filled_form, first_line, normal
@@ -65,7 +65,8 @@ class Writer:
         self._options = options
         self._prompts = {name: shipped_prompt(prompt) for name, prompt in prompt_names(options).items()}
         varying = options.varying_sampling().resolved()
-        self._samplings = {FIRST: options.writing_sampling().resolved(), **dict.fromkeys(options.kinds, varying)}
+        self._samplings: dict[str, Sampling] = {FIRST: options.writing_sampling().resolved()}
+        self._samplings |= {kind: varying for kind in options.kinds}
         self._texts: dict[str, str] = {}
         self.rejected: deque[Outcome] = deque()
         self.spent: str | None = None

@@ -1,7 +1,7 @@
 r"""From a model's answer to the one text that it was asked for, and from a text to one with blanks.
 
     bare_text('Sure, here is the ticket:\n\n"My parcel is late."\n\nLet me know if …')   ->  "My parcel is late."
-    blanked("My parcel is late again.", 0.5, random.Random(1))                            ->  "My _ is _ again."
+    blanked("My parcel is late again.", 0.5, random.Random(1))                            ->  "_ parcel is _ _."
 
 What stands around a text in the answer of a chat model goes: an announcement, quotation marks, a remark at the end.
 """
@@ -47,7 +47,7 @@ def blanked(text: str, share: float, draw: random.Random) -> str:
     """The text on one line with words replaced by `_`: each with that probability, at least one and never all.
 
     >>> blanked("Late again, as ever.", 0.5, random.Random(3))
-    '_ again, as ever.'
+    '_ again, _ ever.'
     """
     line = " ".join(text.split())
     words = list(_WORD.finditer(line))

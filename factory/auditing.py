@@ -141,7 +141,7 @@ def audit(
 
 
 def _claims(run: RunDir, manifest: dict[str, Any]) -> list[Claim]:
-    """Claims of the steps; those of the manifest, which their files must say as well."""
+    """Claims of the steps, as their files have them; the manifest must say the same."""
     listed = claims_of(manifest)
     if not listed:
         why = not_private(manifest)
@@ -149,6 +149,7 @@ def _claims(run: RunDir, manifest: dict[str, Any]) -> list[Claim]:
             f"{run.path}: no step of this run claims differential privacy, so that there is nothing to audit."
             f"{f' {why}' if why else ''}"
         )
+    held = []
     for claim in listed:
         path = run.artifacts / claim.step / FILE
         try:
@@ -161,7 +162,8 @@ def _claims(run: RunDir, manifest: dict[str, Any]) -> list[Claim]:
             raise RunDirError(
                 f"{path}: differs from the claim in the manifest; run the recipe again in this directory, which makes both."
             )
-    return listed
+        held.append(found)
+    return held
 
 
 def _claims_something(claim: Claim) -> bool:

@@ -16,6 +16,7 @@ of noise see these. Nor can it see much where much is claimed: it takes as many 
 
 from __future__ import annotations
 
+import functools
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -160,7 +161,7 @@ def play(
     ways = guess_counts(setting.canaries, setting.share)
     return Finding(
         bound=bound(played.scores, included, delta=at, guesses=ways, confidence=confidence),
-        claimed=epsilon([played.paid], at),
+        claimed=_claimed(played.paid, at),
         delta=at,
         steps=setting.steps,
         unpaid=max(0, played.released - played.paid.steps),
@@ -182,7 +183,7 @@ def train_on_canaries(setting: Setting, included: npt.NDArray[np.bool_], randomn
         learning_rate=1e-3,
         micro_batch=_ROWS,
     )
-    with _ledger(setting) as (ledger, run), _seen_by(tuning):
+    with _ledger(setting) as (ledger, run), _seen_by(tuning), _one_thread():
         train(tuning, examples, plan, Payment(ledger, run), randomness=randomness, folder=None, say=lambda _: None)
         paid = _paid(ledger, run)
     return Played(tuning.scores, tuning.releases, paid)
@@ -266,6 +267,19 @@ def _seen_by(tuning: CanaryTuning) -> Iterator[None]:
 
 
 @contextmanager
+def _one_thread() -> Iterator[None]:
+    """So few numbers are computed at once that threads would wait for each other for longer than they work."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def _ledger(setting: Setting) -> Iterator[tuple[Ledger, str]]:
     """A ledger of the audit's own, with a run that has begun."""
     with tempfile.TemporaryDirectory() as folder:
@@ -279,6 +293,12 @@ def _ledger(setting: Setting) -> Iterator[tuple[Ledger, str]]:
             planned=setting.steps,
         )
         yield ledger, ledger.begin(run)
+
+
+@functools.cache
+def _claimed(paid: Mechanism, delta: float) -> float:
+    """Epsilon by the accountant, once for all audits of the same."""
+    return epsilon([paid], delta)
 
 
 def _paid(ledger: Ledger, run: str) -> Mechanism:

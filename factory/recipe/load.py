@@ -55,6 +55,17 @@ class Recipe:
         """Why the dataset may not be treated as public; empty if it may, as far as its sources go."""
         return taint.stays_private(self.steps)
 
+    def require_sound(self) -> None:
+        """Make sure once more that nothing private is read but with privacy: a ledger may be there since it was loaded.
+
+        Raises:
+            RecipeError: If something would be.
+        """
+        if found := taint.findings(self.steps, self.base):
+            places = [strict_yaml.dotted((*step.place, *option)) for step, option, _ in found]
+            told = zip(places, found, strict=True)
+            raise RecipeError([Problem(self.file, 0, 0, place, each.message) for place, each in told])
+
     def remarks(self) -> list[str]:
         """What is right but worth knowing: kept columns that get another name, rows that stay private."""
         found: list[str] = []

@@ -300,6 +300,16 @@ def test_a_piece_that_publishes_the_hash_of_its_private_file_is_refused(
     assert problems(folder, PRIVATE)["steps[0].noisy"].startswith("tickets.csv is private in the step 'noisy'")
 
 
+def test_what_a_piece_says_of_its_private_files_counts_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    private_pieces.tickets(folder / "more.csv")
+    loaded(folder, "rows: {path: more.csv}", PRIVATE)
+    monkeypatch.setattr(
+        private_pieces, "private_files", lambda options, base: [base / "tickets.csv", base / "more.csv"]
+    )
+    found = problems(folder, "rows: {path: more.csv}", PRIVATE)
+    assert found["steps[0].rows.path"].startswith("more.csv is private in the step 'noisy'")
+
+
 def test_rows_of_a_run_that_stay_private_are_no_source(folder: Path) -> None:
     run = folder / "runs" / "inf"
     (run / "data").mkdir(parents=True)

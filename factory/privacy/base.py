@@ -14,6 +14,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
+from factory.engines.embedded import without_progress_bars
 from factory.errors import UserError
 
 _PROBE = 12
@@ -41,7 +42,7 @@ class Base:
         model.eval()
         self._embedding = _embedding(model, name)
         self._plain = True
-        self.start = _start(tokenizer)
+        self.start = start_of(tokenizer)
         self.end = _end(model, tokenizer, name)
         found = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         self.context: int | None = int(found) if found else None
@@ -121,14 +122,22 @@ def load_base(folder: str, *, dtype: str = "auto", name: str = "") -> Base:
     name = name or Path(folder).name
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     transformers = importlib.import_module("transformers")
+    kind = getattr(torch, _kind(dtype, device))
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-        model = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, dtype=getattr(torch, _kind(dtype, device)), device_map={"": device}
-        )
+        with without_progress_bars():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+            model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=kind, device_map={"": device})
     except (OSError, ValueError) as error:
         raise UserError(f"model {name}: does not load as a causal language model ({error}).") from error
     return Base(model, tokenizer, name)
+
+
+def start_of(tokenizer: Any) -> list[int]:
+    """What the tokenizer puts before every text: most often nothing, or a beginning-of-text token."""
+    plain = list(tokenizer("a", add_special_tokens=False)["input_ids"])
+    whole = list(tokenizer("a")["input_ids"])
+    found = (whole[:at] for at in range(len(whole) - len(plain) + 1) if whole[at : at + len(plain)] == plain)
+    return next(found, [])
 
 
 def _kind(dtype: str, device: Any) -> str:
@@ -153,13 +162,6 @@ def _embedding(model: Any, name: str) -> Any:
             "output a soft prompt can be put; take another model."
         )
     return found
-
-
-def _start(tokenizer: Any) -> list[int]:
-    """What the tokenizer puts before every text."""
-    first = getattr(tokenizer, "bos_token_id", None)
-    with_specials = list(tokenizer("a")["input_ids"])
-    return [int(first)] if first is not None and with_specials[:1] == [first] else []
 
 
 def _end(model: Any, tokenizer: Any, name: str) -> int:

@@ -22,16 +22,25 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     """What an audit found.
 
     Attributes:
-        kind: `white-box` or `canaries`.
+        kind: `white-box`, `canaries`, or `accountant` where what was done costs more than is claimed.
         lower_bound: Epsilon is at least this, at this confidence.
         confidence: In (0, 1).
         violation: Whether the bound is above what is claimed.
+        claimed: Epsilon of what was audited: of fewer steps, where the whole claim is too large for an audit to see
+            anything.
+        delta: Of both.
+        steps: Steps that were audited.
+        canaries: Canaries whose coins were thrown.
     """
 
     kind: str
     lower_bound: float
     confidence: float
     violation: bool
+    claimed: float | None = None
+    delta: float | None = None
+    steps: int = 0
+    canaries: int = 0
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,4 +138,11 @@ def decoded(content: bytes) -> Claim:
     Raises:
         msgspec.DecodeError: If it is none.
     """
+    found = msgspec.json.decode(content, type=_Formatted).format
+    if found != FORMAT:
+        raise msgspec.ValidationError(f"format {found}, expected {FORMAT}: it is of another version of the factory")
     return msgspec.json.decode(content, type=Claim)
+
+
+class _Formatted(msgspec.Struct):
+    format: int

@@ -87,7 +87,7 @@ def require_public(paths: Iterable[str | Path], what: str, why: str = "") -> Non
         UserError: If one is private.
     """
     for path in paths:
-        if said := _known_private(Path(path)):
+        if said := known_private(Path(path)):
             raise UserError(f"{what} {path}: {said}; {why or _instead()}.")
 
 
@@ -110,7 +110,7 @@ def _path_of(source: BaseModel, base: Path) -> Path | None:
     return (find(path, base) or base / expanded(path)) if isinstance(path, str) else None
 
 
-def _known_private(path: Path) -> str:
+def known_private(path: Path) -> str:
     """Why a file is private whatever a recipe says of it; empty if nothing is known against it."""
     if (ledger := ledger_near(path)) is not None:
         return f"was declared private before (its ledger is {ledger})"
@@ -172,7 +172,7 @@ def _opened(step: Step, base: Path, private: Sequence[tuple[Step, Path]]) -> Ite
     """Files that are private elsewhere, or were once, and that a step reads as if they were public."""
     for named in _read_by(step, base):
         by = next((other for other, path in private if overlap(named.path, path)), None)
-        known = f"is private in the step '{by.name}'" if by else _known_private(named.path)
+        known = f"is private in the step '{by.name}'" if by else known_private(named.path)
         if known:
             yield Finding(step, named.place, f"{named.path.name} {known}, and {_reason(step, named.place)}")
 

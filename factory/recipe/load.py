@@ -73,7 +73,7 @@ class Recipe:
             hook = getattr(step.module, "remarks", None)
             found += hook(step.options, self.base) if hook else []
         found = list(dict.fromkeys(found))
-        if self.stays_private and not any(sentence.startswith("NOT PRIVATE") for sentence in found):
+        if self.stays_private and not any("NOT PRIVATE" in sentence for sentence in found):
             found.insert(0, f"NOT PRIVATE: {self.stays_private}; do not share the dataset")
         engine = self.head.engine
         local = engine.kind in ("auto", "vllm", "transformers") and not engine.urls

@@ -216,8 +216,8 @@ def _validation(options: PrivateTextOptions, base: Path) -> None:
 
 
 def private_files_of(options: PrivateTextOptions, base: Path) -> list[Path]:
-    """The private texts, if they are read."""
-    return [options.data.find(base)] if options.trains else []
+    """The private texts."""
+    return [options.data.find(base)]
 
 
 def public_files_of(options: PrivateTextOptions, base: Path) -> list[Path]:

@@ -286,6 +286,7 @@ class _Writing:
             return self._maker.fit(training, say)
 
         model = await self._ctx.artifact(key, fit, kind="private model")
+        self._ctx.stats.unread = True
         self._ctx.stats.trained = f"`{self._ctx.method}`, not trained: no private text was read"
         self._ctx.note("epsilon is 0: no private text was read; these are the texts that the model writes as it is")
         return _Trained(model, f"{UNTRAINED}-{key[:12]}", None, None)

@@ -73,6 +73,7 @@ class Evolution:
         equal = dict.fromkeys(self._options.labels or [""], 1.0)
         self._winners = await self._writer.first(quotas(rows, self._options.shares or equal))
         self._take_rejected()
+        self._ctx.stats.unread = True
         self._ctx.note(PREVIEW)
 
     async def _evolve(self) -> None:

@@ -137,7 +137,8 @@ def test_a_file_says_that_it_is_private_and_lies_in_no_run_and_no_dataset(factor
     asked = ("evaluate", "runs/eps8", "--test", "test.jsonl", "--private", "tickets.jsonl", *QUICK)
     (tmp_path / "set" / "data").mkdir(parents=True)
     (tmp_path / "set" / "data" / "train-00000.parquet").write_bytes(b"")
-    for place in ("runs/eps8/e.json", "runs/eps8/data/e.json", "set/e.json", "set/data/e.json"):
+    (tmp_path / "runs" / "zero" / "more" / "figures").mkdir(parents=True)
+    for place in ("runs/eps8/e.json", "runs/zero/more/figures/e.json", "set/e.json", "set/data/e.json"):
         done = factory(*asked, "--out", place)
         assert done.code == 2
         assert "the figures are private and would lie in" in done.err

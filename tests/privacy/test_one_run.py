@@ -34,7 +34,9 @@ def test_it_grows_with_epsilon_and_falls_with_right_guesses() -> None:
 @pytest.mark.parametrize(("guesses", "expected"), [(50, 2.33), (100, 3.05), (200, 3.75)])
 def test_the_most_that_can_be_shown(guesses: int, expected: float) -> None:
     """The largest values that noise off gave in the measured table: all guesses right, four ways to guess."""
-    assert least_epsilon(1000, guesses, guesses, delta=1e-5, confidence=1 - 0.05 / 4) == pytest.approx(expected, abs=0.01)
+    assert least_epsilon(1000, guesses, guesses, delta=1e-5, confidence=1 - 0.05 / 4) == pytest.approx(
+        expected, abs=0.01
+    )
 
 
 def test_half_of_the_guesses_right_shows_nothing() -> None:

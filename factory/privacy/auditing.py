@@ -235,7 +235,8 @@ class CanaryTuning:
 
         found = torch.zeros((len(examples), len(self.scores)))
         found[torch.arange(len(examples)), torch.tensor([example.text[0] for example in examples])] = self._length
-        return list(found.split([parameter.numel() for parameter in self.parameters.values()], dim=1))
+        half = len(self.scores) // 2
+        return [found[:, :half], found[:, half:]]
 
     def mean_gradients(self, examples: Sequence[Example], divisor: float) -> None:
         """Nothing: an audit trains in no other way."""
@@ -247,7 +248,7 @@ class CanaryTuning:
         """Take down a noisy gradient before the optimizer uses it."""
         inside = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
         if all(id(parameter) in inside for parameter in self.parameters.values()):
-            released = [parameter.grad.detach().numpy() for parameter in self.parameters.values()]
+            released = [np.asarray(parameter.grad) for parameter in self.parameters.values()]
             self.scores += np.concatenate(released)
             self.releases += 1
 

@@ -302,7 +302,6 @@ def test_a_card_without_an_evaluation_has_no_such_part(factory: Command, tmp_pat
         ("path: test.jsonl", "path: tset.jsonl", "tset.jsonl: no such file or folder"),
         ("path: test.jsonl", "path: tickets.jsonl", "tickets.jsonl was declared private before"),
         ("path: test.jsonl", "path: test.jsonl, private: true", "measuring rows by private ones tells which those are"),
-        ("path: eps8_made.jsonl", "path: runs/inf", "belongs to a run whose rows stay private"),
     ],
 )
 def test_the_step_is_checked(factory: Command, tmp_path: Path, old: str, new: str, sentence: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import factory as package
 from factory.datasets_io.rows import read_rows
-from factory.privacy.claim import Claim
+from factory.privacy.claim import Audit, Claim
 from factory.privacy.ledger import ledger_of
 
 from .driver import Command, in_process, write_rows
@@ -220,6 +220,14 @@ def test_a_seed_that_all_know_is_no_privacy_in_the_table_either(factory: Command
     done = factory("evaluate", "runs/eps8", "--test", "test.jsonl", *QUICK)
     assert "7.99" not in done.out
     assert "rows stay private (the noise has a seed)" in " ".join(done.out.split())
+
+
+def test_a_claim_that_an_audit_contradicts_is_none(factory: Command, tmp_path: Path) -> None:
+    audit = Audit(kind="white-box", lower_bound=9.5, confidence=0.95, violation=True)
+    claims(tmp_path / "runs" / "eps8", claim("rows", 7.99, audits=(audit,)))
+    done = factory("evaluate", "runs/eps8", "--test", "test.jsonl", *QUICK)
+    assert done.out.splitlines()[3].split()[:2] == ["eps8", "none"]
+    assert "but an audit found epsilon to be at least 9.50" in " ".join(done.out.split())
 
 
 MAPPING = "{path: tickets.jsonl, private: true}"

@@ -80,11 +80,14 @@ class Bench:
 
     def one(self) -> None:
         """The same, each text by itself: what is exact without any trick."""
-        self._private([[example] for example in self.examples])
+        from factory.privacy.objective import micro_batches
 
-    def _private(self, parts: list[list[Any]]) -> None:
+        self._private(list(micro_batches(self.examples, 1)))
+
+    def _private(self, parts: list[Any]) -> None:
         for part in parts:
-            self.private_optimizer.accumulate(self.tuning.gradients(part), records=len(part))
+            found = [each[: part.records] for each in self.tuning.gradients(part.examples)]
+            self.private_optimizer.accumulate(found, records=part.records)
         self.private_optimizer.release()
 
     def plain(self) -> None:

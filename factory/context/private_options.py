@@ -117,7 +117,7 @@ class PrivateTextOptions(StepOptions):
     learning_rate: Annotated[float, Field(gt=0.0, le=10.0)] = 0.05
     schedule: Literal["linear", "constant"] = "linear"
     max_tokens: Annotated[int, Field(ge=1, le=100_000, strict=True)] = 64
-    micro_batch: Count = 16
+    micro_batch: Count = 8
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     model: Annotated[str, Field(min_length=1)] = "embedded"
     revision: str | None = None

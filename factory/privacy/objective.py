@@ -16,6 +16,9 @@ from typing import Any, NamedTuple
 from factory.errors import UserError
 from factory.privacy.base import Base
 
+GRID = 16
+_NO_TARGET = -100
+
 
 class Example(NamedTuple):
     """A text as tokens.
@@ -23,15 +26,39 @@ class Example(NamedTuple):
     Attributes:
         head: What the model reads before it.
         text: What it is to write, with the end of text where the text was not cut.
+        shortest: Tokens of the shortest head of all classes.
     """
 
     head: list[int]
     text: list[int]
+    shortest: int = 0
 
     @property
     def length(self) -> int:
         """Tokens that the model reads: all but the last."""
         return len(self.head) + len(self.text) - 1
+
+    @property
+    def width(self) -> int:
+        """Places that are computed for it: its length on a grid, whatever is computed beside it."""
+        return -(-self.length // GRID) * GRID
+
+    @property
+    def window(self) -> int:
+        """Places whose predictions are computed for it: enough for any text of this width."""
+        return self.width - self.shortest + 1
+
+
+class MicroBatch(NamedTuple):
+    """Examples that are computed at once.
+
+    Attributes:
+        examples: As many as ever, all of one width; those that were lacking are copies.
+        records: How many of them, from the first on, count.
+    """
+
+    examples: list[Example]
+    records: int
 
 
 class Encoder:
@@ -50,6 +77,7 @@ class Encoder:
     def __init__(self, base: Base, heads: Mapping[str, str], max_tokens: int, before: int = 0) -> None:
         """Tokenise the heads once."""
         self.heads = {label: base.ids(text) for label, text in heads.items()}
+        self._shortest = min(map(len, self.heads.values()), default=0)
         self.max_tokens = max_tokens
         self._base = base
         longest = max(map(len, self.heads.values()), default=0) + max_tokens + before + len(base.start)
@@ -65,17 +93,24 @@ class Encoder:
         """Tokens of a text."""
         ids = self._base.ids(text)
         whole = len(ids) < self.max_tokens
-        return Example(self.heads[label], [*ids, self._base.end] if whole else ids[: self.max_tokens])
+        written = [*ids, self._base.end] if whole else ids[: self.max_tokens]
+        return Example(self.heads[label], written, self._shortest)
 
 
-def micro_batches(examples: Sequence[Example], rows: int) -> Iterator[list[Example]]:
-    """The examples of a step in parts that are computed at once: sorted by length, so that little is padding.
+def micro_batches(examples: Sequence[Example], rows: int) -> Iterator[MicroBatch]:
+    """The examples of a step in parts that are computed at once.
 
-    What is released does not depend on the parts: gradients are clipped one by one and summed.
+    The shape of everything that is computed for an example is decided by itself alone: parts are of one width and of one
+    number of rows, filled up with copies. Floating-point results depend on shapes, in bfloat16 by a hundredth of a gradient;
+    were a shape decided by who else is there, a text could change what others contribute by more than its clipping norm.
     """
-    ordered = sorted(examples, key=lambda example: example.length)
-    for first in range(0, len(ordered), rows):
-        yield ordered[first : first + rows]
+    groups: dict[int, list[Example]] = {}
+    for example in examples:
+        groups.setdefault(example.width, []).append(example)
+    for width in sorted(groups):
+        for first in range(0, len(groups[width]), rows):
+            part = groups[width][first : first + rows]
+            yield MicroBatch(part + part[:1] * (rows - len(part)), len(part))
 
 
 def losses(base: Base, examples: Sequence[Example], prompt: Any, scale: float) -> Any:
@@ -90,17 +125,18 @@ def losses(base: Base, examples: Sequence[Example], prompt: Any, scale: float) -
     import torch
     from torch.nn.functional import cross_entropy
 
-    rows, width = len(examples), max(example.length for example in examples)
+    rows, width = len(examples), max(example.width for example in examples)
     ids = torch.full((rows, width), base.end, dtype=torch.long)
     mask = torch.zeros((rows, width), dtype=torch.long)
     for row, example in enumerate(examples):
         ids[row, : example.length] = torch.tensor([*example.head, *example.text[:-1]], dtype=torch.long)
         mask[row, : example.length] = 1
     embeds, mask, before = _with_prompt(base, base.embed(ids.to(base.device)), mask.to(base.device), prompt)
-    places, owners, targets = _targets(examples, before, base.device)
-    hidden = base.hidden(embeds, mask)[owners, places]
-    found = cross_entropy(base.logits(hidden), targets, reduction="none")
-    return found.new_zeros(rows).index_add(0, owners, found) / scale
+    places, targets = _targets(examples, before, before + width - 1, base.device)
+    hidden = base.hidden(embeds, mask)[torch.arange(rows, device=base.device)[:, None], places]
+    logits = base.logits(hidden)
+    found = cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none", ignore_index=_NO_TARGET)
+    return found.view(rows, -1).sum(dim=1) / scale
 
 
 def _with_prompt(base: Base, embeds: Any, mask: Any, prompt: Any) -> tuple[Any, Any, int]:
@@ -120,16 +156,14 @@ def _with_prompt(base: Base, embeds: Any, mask: Any, prompt: Any) -> tuple[Any, 
     return torch.cat([*parts, embeds], dim=1), torch.cat([ones, mask], dim=1), before
 
 
-def _targets(examples: Sequence[Example], before: int, device: Any) -> tuple[Any, Any, Any]:
-    """Places that predict a token of a text, the rows that they are in, and the tokens."""
+def _targets(examples: Sequence[Example], before: int, last: int, device: Any) -> tuple[Any, Any]:
+    """Places that predict the tokens of the texts, and the tokens: [rows, window] both; beyond a text there is no target."""
     import torch
 
-    places: list[int] = []
-    owners: list[int] = []
-    targets: list[int] = []
+    window = max(example.window for example in examples)
+    places = torch.zeros((len(examples), window), dtype=torch.long)
+    targets = torch.full((len(examples), window), _NO_TARGET, dtype=torch.long)
     for row, example in enumerate(examples):
-        first = before + len(example.head) - 1
-        places += range(first, first + len(example.text))
-        owners += [row] * len(example.text)
-        targets += example.text
-    return tuple(torch.tensor(each, dtype=torch.long, device=device) for each in (places, owners, targets))  # type: ignore[return-value]
+        places[row] = torch.arange(before + len(example.head) - 1, before + len(example.head) - 1 + window)
+        targets[row, : len(example.text)] = torch.tensor(example.text, dtype=torch.long)
+    return places.clamp(0, last).to(device), targets.to(device)

@@ -57,7 +57,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     max_grad_norm: float
     learning_rate: float
     schedule: Literal["constant", "linear"] = "linear"
-    micro_batch: int = 16
+    micro_batch: int = 8
 
     def rate(self, step: int) -> float:
         """Learning rate of a step, from 0."""
@@ -150,7 +150,8 @@ class _Training:
             group["lr"] = self._plan.rate(self.step)
         drawn = poisson_sample(len(examples), self._plan.sample_rate, self._randomness)
         for batch in micro_batches([examples[place] for place in drawn], self._plan.micro_batch):
-            self._optimizer.accumulate(self._tuning.gradients(batch), records=len(batch))
+            found = self._tuning.gradients(batch.examples)
+            self._optimizer.accumulate([each[: batch.records] for each in found], records=batch.records)
             self._tell()
         self._optimizer.release()
         self.step += 1

@@ -79,6 +79,9 @@ def test_a_claim_is_in_manifest_card_and_a_file_of_its_own(folder: Path) -> None
     assert (claim.epsilon, claim.records, claim.records_policy) == (2.0, 130, "rounded")
     card = card_of(result)
     assert "NOT PRIVATE" not in card
+    assert "Drawn from a model of wolves." in card
+    assert "tabular" not in card
+    assert "nothing here protects" not in card
     assert "- differential-privacy\n" in card
     section = card.split("## Privacy\n")[1].split("\n## ")[0]
     assert "`noisy`: this is (2, 1e-05)-differentially private for adding or removing one record.\n" in section

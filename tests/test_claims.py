@@ -177,6 +177,7 @@ def test_a_run_that_keeps_its_promise_says_so_and_is_not_marked(command: Command
     done = command("run", "demo.yaml", "--out", "run")
     claim = "privacy: noisy: this is (2, 1e-05)-differentially private for adding or removing one record"
     assert " ".join(done.out.split()).endswith(claim)
+    assert " ".join(command("refilter", "run", "--out", "again", "--quiet").out.split()).endswith(claim)
     shown = command("show", "run").out
     assert claim in " ".join(shown.split())
     assert "NOT PRIVATE" not in done.out + shown

@@ -20,9 +20,10 @@ import numpy as np
 from factory.engines.model_source import locate_model
 from factory.errors import RunDirError, UserError
 from factory.privacy.accounting import Mechanism, epsilon
-from factory.privacy.auditing import MOST_DELTA, Finding, taking_part
+from factory.privacy.auditing import MOST_DELTA, Finding
 from factory.privacy.canaries import Canary, canary_bound, decoded, draw, exposure
 from factory.privacy.claim import Claim
+from factory.privacy.games import taking_part
 from factory.privacy.randomness import SecureRandomness
 from factory.recipe import model_identity
 from factory.recipe.identity import model_folder

@@ -2,7 +2,7 @@
 
     ledger = Ledger(Path("tickets.csv.privacy.jsonl"))
     run = ledger.begin(Run(…))           # one line: what is going to be done
-    ledger.spend(run)                    # one line a step, on the disk before the step's noise is drawn
+    ledger.spend(run, steps=1)           # one line a step, on the disk before the step's noise is drawn
     ledger.runs()                        # every run that ever read the file, with the steps that it has paid
 
 It lies beside the file and not in a run directory, which can be deleted. A line that a kill cut off belongs to a step that
@@ -138,7 +138,10 @@ class Ledger:
 
         Raises:
             UserError: If it cannot be written: then nothing may be spent.
+            ValueError: If that is nothing, or less.
         """
+        if not (steps > 0 or epsilon_counts > 0):
+            raise ValueError(f"expected steps or an epsilon to spend, found {steps} and {epsilon_counts:g}")
         self._append(Spend(run=run, steps=steps, epsilon_counts=epsilon_counts))
 
     def end(self, run: str) -> None:
@@ -150,11 +153,13 @@ class Ledger:
         return composed(self.runs(), delta)
 
     def _append(self, line: Line) -> None:
+        content = msgspec.json.encode(line)
+        msgspec.json.decode(content, type=Line)  # what could not be read again would make the ledger useless
         try:
             with self._locked() as file:
                 _cut_broken_end(file)
                 file.seek(0, os.SEEK_END)
-                file.write(msgspec.json.encode(line) + b"\n")
+                file.write(content + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:

@@ -70,6 +70,7 @@ async def run(records: AsyncIterator[Record], ctx: Context, options: Options) ->
         return name.encode()
 
     ctx.stats.unread = not options.reads
+    ctx.stats.trained = "a model of wolves"
     name = (await ctx.artifact(digest("noisy", sorted(text.text for text in texts)), begin, kind="run")).decode()
     if options.claims:
         ctx.stats.privacy = msgspec.to_builtins(claim(ctx.step, name, options, len(texts)))

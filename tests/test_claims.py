@@ -79,6 +79,9 @@ def test_a_claim_is_in_manifest_card_and_a_file_of_its_own(folder: Path) -> None
     assert (claim.epsilon, claim.records, claim.records_policy) == (2.0, 130, "rounded")
     card = card_of(result)
     assert "NOT PRIVATE" not in card
+    assert "Drawn from a model of wolves." in card
+    assert "tabular" not in card
+    assert "nothing here protects" not in card
     assert "- differential-privacy\n" in card
     section = card.split("## Privacy\n")[1].split("\n## ")[0]
     assert "`noisy`: this is (2, 1e-05)-differentially private for adding or removing one record.\n" in section
@@ -174,6 +177,7 @@ def test_a_run_that_keeps_its_promise_says_so_and_is_not_marked(command: Command
     done = command("run", "demo.yaml", "--out", "run")
     claim = "privacy: noisy: this is (2, 1e-05)-differentially private for adding or removing one record"
     assert " ".join(done.out.split()).endswith(claim)
+    assert " ".join(command("refilter", "run", "--out", "again", "--quiet").out.split()).endswith(claim)
     shown = command("show", "run").out
     assert claim in " ".join(shown.split())
     assert "NOT PRIVATE" not in done.out + shown

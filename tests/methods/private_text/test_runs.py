@@ -90,6 +90,8 @@ def test_epsilon_zero_reads_nothing(tmp_path: Path) -> None:
     assert len(rows_of(result)) == 6
     assert not ledger(tmp_path).path.exists()
     assert "no private text was read" in " ".join(result.manifest["steps"][0]["notes"])
+    assert result.manifest["privacy"] == {"output_private": False, "why": "", "claims": []}
+    assert "NOT PRIVATE" not in (result.path / "README.md").read_text()
 
 
 def test_counts_of_the_classes_are_noisy_and_paid(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def tokenizer(*, start: bool = False) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=made, eos_token="<end>", pad_token="<end>", **extra)
 
 
-def llama(vocabulary: int, dtype: Any = torch.float32, *, exact: bool = False) -> Any:
+def llama(vocabulary: int, dtype: Any = torch.float32, *, exact: bool = False, hidden: int = 32) -> Any:
     """A random Llama; `exact` takes out what rounds to float32 inside, so that float64 is float64."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -45,12 +45,12 @@ def llama(vocabulary: int, dtype: Any = torch.float32, *, exact: bool = False) -
         torch.manual_seed(3)
         config = LlamaConfig(
             vocab_size=vocabulary,
-            hidden_size=32,
-            intermediate_size=64,
+            hidden_size=hidden,
+            intermediate_size=2 * hidden,
             num_hidden_layers=2,
             num_attention_heads=4,
             num_key_value_heads=2,
-            max_position_embeddings=128,
+            max_position_embeddings=256,
             tie_word_embeddings=True,
             initializer_range=0.2,
             bos_token_id=1,
@@ -73,11 +73,11 @@ def _norm(module: Any) -> Any:
     return forward
 
 
-def base(dtype: Any = torch.float32, *, exact: bool = False, start: bool = False) -> Any:
+def base(dtype: Any = torch.float32, *, exact: bool = False, start: bool = False, hidden: int = 32) -> Any:
     from factory.privacy.base import Base
 
     words = tokenizer(start=start)
-    return Base(llama(len(words), dtype, exact=exact), words, "tiny")
+    return Base(llama(len(words), dtype, exact=exact, hidden=hidden), words, "tiny")
 
 
 def saved(folder: Path) -> Path:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from factory.engines.embedded import without_progress_bars
+from factory.engines.model_source import wait_without_spinning
 from factory.errors import UserError
 
 _PROBE = 12
@@ -117,6 +118,7 @@ def load_base(folder: str, *, dtype: str = "auto", name: str = "") -> Base:
     Raises:
         UserError: If it does not load as a causal language model, or lacks what a soft prompt needs.
     """
+    wait_without_spinning()
     import torch
 
     name = name or Path(folder).name

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from factory.engines.model_source import first_line, load_tokenizer, locate_model
+from factory.engines.model_source import ModelSource, first_line, load_tokenizer, locate_model
 from factory.engines.protocol import Sampling
 from factory.engines.vllm import bare_engine
 from factory.errors import EngineError, UserError
@@ -64,6 +64,8 @@ class VllmDrawer:
         self._start = start_of(self._tokenizer)
         self._ends = special_ids(self._tokenizer) | ({artifact.about.end} if artifact is not None else set())
         self._prompt = artifact.vectors if isinstance(artifact, SoftPrompt) else None
+        if isinstance(artifact, SoftPrompt):
+            _require_width(artifact, source, self._name)
         self._engine = bare_engine(
             source.path,
             max_model_len=context,
@@ -75,8 +77,6 @@ class VllmDrawer:
         self._held = ExitStack()
         try:
             self._lora = self._adapter(artifact) if isinstance(artifact, Adapter) else None
-            if isinstance(artifact, SoftPrompt):
-                self._require_width(artifact)
         except UserError:
             self.close()
             raise
@@ -183,10 +183,15 @@ class VllmDrawer:
             raise UserError(misfit(adapter, self._name, first_line(error))) from error
         return request
 
-    def _require_width(self, prompt: SoftPrompt) -> None:
-        width, own = prompt.vectors.shape[1], self._engine.vllm_config.model_config.get_hidden_size()
-        if width != own:
-            raise UserError(misfit(prompt, self._name, f"its vectors have {width} numbers, the model's {own}"))
+
+def _require_width(prompt: SoftPrompt, source: ModelSource, name: str) -> None:
+    """Refuse a soft prompt for another model before that is loaded."""
+    from transformers import AutoConfig
+
+    own = AutoConfig.from_pretrained(source.path, revision=source.revision).get_text_config().hidden_size
+    width = prompt.vectors.shape[1]
+    if width != own:
+        raise UserError(misfit(prompt, name, f"its vectors have {width} numbers, the model's {own}"))
 
 
 def _options(artifact: Artifact | None) -> dict[str, Any]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
+from factory.context.private_options import Epsilon, LabelCounts
 from factory.recipe.private import PrivateSource
 from factory.recipe.schema import Count, SamplingOptions, StepOptions, Strict, Tokens
 from factory.recipe.suggest import did_you_mean
@@ -16,23 +17,11 @@ Label = Annotated[str, Field(min_length=1)]
 Sentence = Annotated[str, Field(min_length=1)]
 Weight = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-Epsilon = Annotated[float, Field(gt=0.0, le=1000.0)]  # beyond, it promises nothing; `inf` says so
 NotNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
-INFINITE = "inf"
 
 
 def _both_kinds() -> dict[Kind, float]:
     return {"rephrase": 1.0, "fill": 1.0}
-
-
-class LabelCounts(Strict):
-    """Counts of the classes, released with noise.
-
-    Attributes:
-        epsilon: What they may cost; it is a part of the whole.
-    """
-
-    epsilon: Epsilon
 
 
 class Words(Strict):
@@ -62,7 +51,8 @@ class Options(StepOptions):
         label_counts: Take the shares from the private texts, by counts with noise.
         rounds: Votes that are taken.
         variations: Variations of every kept text in each round; the paper has 3 to 6.
-        epsilon: What it may cost in all; `inf` for votes without noise, which is not private.
+        epsilon: What it may cost in all; `inf` for votes without noise, which is not private, 0 for first texts alone, for
+            which no private text is read.
         noise_multiplier: Standard deviation of the noise on the votes, instead of `epsilon`.
         delta: Probability that the guarantee does not hold; min(1e-5, 1 / (n ln n)) by default.
         nearest: Synthetic texts that each private text votes for, with 1 / sqrt(nearest) each.
@@ -91,7 +81,7 @@ class Options(StepOptions):
     label_counts: LabelCounts | None = None
     rounds: Annotated[int, Field(ge=1, le=1000, strict=True)] = 10
     variations: Annotated[int, Field(ge=1, le=100, strict=True)] = 3
-    epsilon: Epsilon | Literal["inf"] | None = None
+    epsilon: Epsilon | None = None
     noise_multiplier: Positive | None = None
     delta: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
     nearest: Annotated[int, Field(ge=1, le=1000, strict=True)] = 1
@@ -109,17 +99,12 @@ class Options(StepOptions):
     embedder_tokens: Tokens = 256
     noise_seed: Annotated[int, Field(ge=0, strict=True)] | None = None
 
-    @field_validator("epsilon", mode="before")
-    @classmethod
-    def _infinite(cls, given: Any) -> Any:
-        return INFINITE if isinstance(given, float) and math.isinf(given) and given > 0 else given
-
     @model_validator(mode="after")
     def _one_budget(self) -> Options:
         if (self.epsilon is None) == (self.noise_multiplier is None):
             raise ValueError("give either 'epsilon' or 'noise_multiplier': one follows from the other")
         counts = 0.0 if self.label_counts is None else self.label_counts.epsilon
-        if isinstance(self.epsilon, float) and counts >= self.epsilon:
+        if self.epsilon is not None and 0 < self.epsilon <= counts:
             raise ValueError(
                 f"'label_counts.epsilon' of {counts:g} leaves nothing of 'epsilon', which is {self.epsilon:g}, for the votes"
             )
@@ -150,6 +135,16 @@ class Options(StepOptions):
     def labels(self) -> list[str]:
         """Names of the classes; empty if there are none."""
         return list(self.classes or ())
+
+    @property
+    def votes(self) -> bool:
+        """Whether private texts vote at all."""
+        return self.epsilon != 0
+
+    @property
+    def noisy(self) -> bool:
+        """Whether votes have noise."""
+        return self.noise_multiplier is not None or (self.epsilon is not None and math.isfinite(self.epsilon))
 
     @property
     def candidates(self) -> int:

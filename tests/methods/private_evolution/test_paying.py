@@ -120,6 +120,30 @@ def test_the_same_seed_of_the_noise_gives_the_same_bytes(tmp_path: Path) -> None
     assert len({tuple(each) for each in first}) == 3, "every round has noise of its own"
 
 
+def test_epsilon_0_gives_first_texts_and_reads_no_private_one(tmp_path: Path) -> None:
+    path = evolving(tmp_path, epsilon=0.0)
+    assert load_recipe(path).remarks() == []
+    (tmp_path / "private.jsonl").write_text("no row at all")
+    result = run(path, tmp_path / "out", Model(answer))
+    assert (result.status, result.rows) == ("complete", 8)
+    assert {row["variation"] for row in read(tmp_path / "out")} == {"first"}
+    assert not ledger(tmp_path).path.exists() and not result.manifest.get("privacy", {}).get("claims")
+    assert any("no private text was read" in note for note in step(result, "private_evolution")["notes"])
+
+
+@pytest.mark.parametrize("epsilon", [2.0, "inf"])
+def test_public_texts_have_their_ledger_in_the_run_directory(epsilon: Any, tmp_path: Path) -> None:
+    path, out = evolving(tmp_path, epsilon=epsilon, data={"private": False}), tmp_path / "out"
+    result = run(path, out, Model(answer))
+    assert not ledger(tmp_path).path.exists()
+    assert claim(result)["private_source"] is False and claim(result)["steps"] == 3
+    assert run(path, tmp_path / "other", Model(answer)).rows == 8, "nobody has to account for them"
+    (out / "artifacts" / "private_evolution" / "ledger.jsonl").unlink(missing_ok=True)
+    before = data(out)
+    again = run(path, out, engine := Model(answer))
+    assert (engine.asked, data(out), claim(again)["steps"]) == (0, before, 3)
+
+
 # --- replay, other directories --------------------------------------------------------------------------------
 
 
@@ -235,9 +259,8 @@ def test_where_all_votes_were_lost_it_says_how_to_pay_for_more(tmp_path: Path) -
 
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"epsilon": 2.0, "noise_multiplier": 3.0}, "give either 'epsilon' or 'noise_multiplier'"),
-    ({"epsilon": 0.0}, "expected more than 0"),
-    ({"epsilon": -1.0}, "expected more than 0"),
-    ({"epsilon": 5000.0}, "expected at most 1000"),
+    ({"epsilon": -1.0}, "expected at least 0"),
+    ({"epsilon": 1e12}, "no noise can be found for it; take 'inf' for none"),
     ({"noise_multiplier": 0.0}, "expected more than 0"),
     ({"rows": 1}, "'rows' is 1, and there are 2 classes: each needs a row"),
     ({"rows": 0}, "expected at least 1"),

@@ -13,7 +13,15 @@ from factory.methods.private_evolution.parse import BLANK, bare_text, blanked, f
 from factory.prompts import shipped_prompt
 
 TEXT = "My parcel is late."
-SMALL = {"task": "messages", "description": "", "subject": "", "pick": 0, "text": TEXT, "opening": "My", "blanked": "My _."}
+SMALL = {
+    "task": "messages",
+    "description": "",
+    "subject": "",
+    "pick": 0,
+    "text": TEXT,
+    "opening": "My",
+    "blanked": "My _.",
+}
 
 
 @pytest.mark.parametrize(
@@ -94,7 +102,13 @@ def test_prompts_of_small_models_begin_the_text(name: str, chat: bool, expected:
 @pytest.mark.parametrize("name", ["first", "rephrase", "fill"])
 @pytest.mark.parametrize("chat", [True, False])
 def test_prompts_name_class_length_and_text(name: str, chat: bool) -> None:
-    values = {**SMALL, "description": "a question about a parcel.", "label": "delivery", "subject": "a lamp", "words": 17}
+    values = {
+        **SMALL,
+        "description": "a question about a parcel.",
+        "label": "delivery",
+        "subject": "a lamp",
+        "words": 17,
+    }
     rendered = shipped_prompt(f"private_evolution/{name}").render(values, chat=chat)
     text = rendered.text or rendered.messages[0].content
     assert "17 words" in text and "a question about a parcel." in text and "messages" in text

@@ -6,7 +6,7 @@
 (31, 'complete')
 
 What the command line does, these functions do: `init`, `check`, `plan`, `run`, `refilter`, `filter`,
-`show`, `why`, `ls`, `export`, `evaluate`. Nothing heavy is imported before one of them needs it.
+`show`, `why`, `ls`, `export`, `evaluate`, `audit`. Nothing heavy is imported before one of them needs it.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ _PUBLIC = {
     "export": "factory.exporting",
     "evaluate": "factory.evaluating",
     "Evaluation": "factory.evaluating",
+    "evaluate_public": "factory.public_evaluating",
+    "audit": "factory.auditing",
+    "AuditReport": "factory.auditing",
     "filter": "factory.filtering.run",
     "FilterResult": "factory.filtering.run",
     "init": "factory.catalogue",

@@ -12,6 +12,7 @@ from factory.manifest import asks_model, funnel, trained
 from factory.privacy.section import section
 
 CARD_REASONS = 6
+EVALUATE = "evaluate"
 
 
 def card(manifest: dict[str, Any], data_bytes: int, data_digest: str) -> str:
@@ -37,6 +38,7 @@ def card(manifest: dict[str, Any], data_bytes: int, data_digest: str) -> str:
     lines += ["## Funnel", "", *_funnel_table(manifest), ""]
     lines += ["Rejected rows are in `rejected/` with rule, score and evidence.", "", *_turned_away(manifest), ""]
     lines += _privacy(manifest)
+    lines += _evaluation(manifest)
     versions = ", ".join(f"{name} {version}" for name, version in manifest["versions"].items())
     lines += ["## How it was made", ""]
     lines += [f"Recipe: `recipe.yaml` (fingerprint `{manifest['fingerprint']}`), seed {manifest['seed']}."]
@@ -54,13 +56,22 @@ def _privacy(manifest: dict[str, Any]) -> list[str]:
     """What is claimed; nothing for a run without a differentially private step."""
     if "privacy" not in manifest:
         return []
-    why = not_private(manifest)
-    return ["## Privacy", "", *([f"**NOT PRIVATE:** {why}", ""] if why else []), *section(claims_of(manifest))]
+    why, claims = not_private(manifest), claims_of(manifest)
+    lines = [f"**NOT PRIVATE:** {why}", ""] if why else [] if claims else ["No step has read private rows.", ""]
+    return ["## Privacy", "", *lines, *section(claims)]
+
+
+def _evaluation(manifest: dict[str, Any]) -> list[str]:
+    """The figures that `evaluate` steps have noted; these read no private text."""
+    notes = [note for step in manifest["steps"] if step["method"] == EVALUATE for note in step["notes"]]
+    return ["## Evaluation", "", *(f"- {note}" for note in notes), ""] if notes else []
 
 
 def _unprotected(manifest: dict[str, Any]) -> bool:
     """Whether a model was trained on rows of a table, which nothing protects."""
-    return any(step.get("trained") and "privacy" not in step for step in manifest["steps"])
+    options = [next(iter(step.values())) for step in manifest["recipe"]["steps"]]
+    told = zip(manifest["steps"], options, strict=True)
+    return any(step.get("trained") and given.get("table") is not None for step, given in told)
 
 
 def _made_by(manifest: dict[str, Any]) -> str:

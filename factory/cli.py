@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 from factory import __version__
-from factory.errors import FactoryError, RecipeError, UserError
+from factory.errors import FactoryError, RecipeError
 
 app = typer.Typer(
     name="factory",
@@ -241,6 +241,8 @@ def export(
             typer.echo(f"{name}: no rows, no file written")
     for reason, count in done.left_out.items():
         typer.echo(f"left out: {count:,} ({reason})")
+    if done.not_private:
+        typer.echo(f"NOT PRIVATE: {done.not_private}", err=True)
 
 
 class _Ordered(TyperCommand):
@@ -324,16 +326,22 @@ def filter_(
 def evaluate(
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help="Run directories and files of rows.")],
     real: Annotated[
-        str, typer.Option("--real", metavar="FILE", help="Real texts; or YAML: '{path: a.csv, text: tweet}'.")
-    ],
+        str | None, typer.Option("--real", metavar="FILE", help="Real texts; or YAML: '{path: a.csv, text: tweet}'.")
+    ] = None,
     test: Annotated[
         str | None, typer.Option("--test", metavar="FILE", help="Real texts to test on; a part of --real by default.")
+    ] = None,
+    private: Annotated[
+        str | None,
+        typer.Option("--private", metavar="FILE", help="Private texts, with --test alone: diagnostics for you only."),
     ] = None,
     text: Annotated[str, typer.Option("--text", metavar="COLUMN", help="Column of the text.")] = "text",
     label: Annotated[
         str | None, typer.Option("--label", metavar="COLUMN", help="Column of the class; label, if there is one.")
     ] = None,
-    by: Annotated[str | None, typer.Option("--by", metavar="COLUMN", help="Compare the values of a column.")] = None,
+    by: Annotated[
+        str | None, typer.Option("--by", metavar="COLUMN", help="Compare the values of a column, or step.")
+    ] = None,
     values: Annotated[
         list[str] | None, typer.Option("--values", metavar="VALUE=CLASS", help="Class for a value; repeatable.")
     ] = None,
@@ -369,57 +377,62 @@ def evaluate(
     Texts: utility of a classifier trained on them, believability, diversity, drift and leakage. Tables (--target, --table
     or a run that makes rows of a table; --real has the rows trained on): efficiency of models trained on them, detection,
     closeness, membership, validity and shapes. Intervals of 95 %.
+
+    Texts of private runs: --test alone names public texts to test on. What reads private ones (--private: classifiers trained
+    on them, synthetic texts that repeat one) is printed last, and written nowhere but to --out, outside runs and datasets.
     """
-    from factory.evaluating import check_out, write
-    from factory.evaluating import evaluate as measure
-    from factory.table_evaluating import holds_tables
-    from factory.terminal.evaluations import evaluation_text
+    from factory.terminal import evaluating
 
-    if out is not None:
-        check_out(out)
-    given = {"target": target, "holdout": holdout, "missing": missing or [], "seeds": seeds}
-    columns: dict[str, Any] = {"text": text, "label": label, "real_text": real_text, "real_label": real_label}
-    if target is not None or table or holds_tables(sources):
-        _only_for("texts", {**columns, "values": values, "draws": draws, "resamples": resamples})
-        typer.echo(_evaluate_tables(sources, real, out, page, test=test, by=by, **given))
-        return
-    _only_for("tables (name --target, or say --table)", {**given, "page": page})
-    pairs = dict(_pair(each) for each in values or [])
-    result = measure(sources, real, test=test, by=by, values=pairs, draws=draws, resamples=resamples, **columns)
-    if out is not None:
-        write(result, out)
-    typer.echo(evaluation_text(result))
+    of_tables = {"target": target, "holdout": holdout, "missing": missing or [], "seeds": seeds}
+    of_texts: dict[str, Any] = {
+        "text": text,
+        "label": label,
+        "real_text": real_text,
+        "real_label": real_label,
+        "values": values or [],
+    }
+    of_texts |= {"draws": draws, "resamples": resamples}
+    given = evaluating.Given(sources, real, test, private, by, out, page)
+    if target is not None or table or evaluating.holds_tables(sources):
+        typer.echo(evaluating.tables(given, of_tables, of_texts, lambda told: typer.echo(told, err=True)))
+    else:
+        typer.echo(evaluating.texts(given, of_texts, of_tables))
 
 
-def _only_for(what: str, given: dict[str, Any]) -> None:
-    """Refuse options that would be ignored."""
-    defaults = {"text": "text", "draws": 5, "resamples": 1000, "seeds": 3}
-    wrong = [f"--{name.replace('_', '-')}" for name, value in given.items() if value and value != defaults.get(name)]
-    if wrong:
-        raise UserError(f"{' and '.join(wrong)}: only for {what}; leave out what does not apply.")
+@app.command()
+def audit(
+    directory: DirArgument,
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", metavar="N", min=1, help="Steps to audit; as many as cost an epsilon of 2 by default."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", help="Repeatable randomness; the system's by default.")
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", metavar="K", min=1, help="Audit so many times.")] = 1,
+    canaries: Annotated[
+        bool, typer.Option("--canaries/--no-canaries", help="Score canaries that took part in the training.")
+    ] = True,
+    json_: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON as well.")
+    ] = None,
+) -> None:
+    """Look for faults in a run's differential privacy: a lower bound beside each epsilon that it claims.
 
+    An audit finds faults; it never shows that something is safe. What it found goes into the claims and the card of the
+    run. Exit code 5 where a claim does not hold.
+    """
+    from factory.auditing import audit as look
+    from factory.auditing import check_out, write
+    from factory.terminal.audits import audit_text
 
-def _evaluate_tables(sources: list[str], real: str, out: Path | None, page: Path | None, **settings: Any) -> str:
-    """The text to print; the files are written."""
-    from factory.evaluating import write
-    from factory.table_evaluating import check_page, evaluate_tables, write_page
-    from factory.terminal.table_evaluations import table_evaluation_text
-
-    if page is not None:
-        check_page(page)
-    found = evaluate_tables(sources, real, say=lambda told: typer.echo(told, err=True), **settings)
-    if out is not None:
-        write(found.evaluation, out)
-    if page is not None:
-        write_page(found, page, f"Synthetic rows beside {Path(real).name}")
-    return table_evaluation_text(found.evaluation)
-
-
-def _pair(setting: str) -> tuple[str, str]:
-    value, equals, name = setting.partition("=")
-    if not equals or not name:
-        raise UserError(f"--values {setting}: expected VALUE=CLASS, e.g. 1=sarcastic.")
-    return value, name
+    if json_ is not None:
+        check_out(json_)
+    report = look(directory, steps=steps, canaries=canaries, seed=seed, repeats=seeds)
+    if json_ is not None:
+        write(report, json_)
+    typer.echo(audit_text(report))
+    raise typer.Exit(report.exit_code)
 
 
 def _overrides(set_: list[str] | None, engine: str | None, model: str | None) -> list[str]:

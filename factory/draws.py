@@ -2,6 +2,9 @@
 
 With an index drawn from a generator, one candidate more shifts every draw; ranked by hash, it changes only
 the draws that it becomes part of.
+
+`uniforms` are numbers that a key and the number of a draw decide, so that a row does not depend on those that are drawn
+beside it, nor on the state of any generator.
 """
 
 from __future__ import annotations
@@ -13,8 +16,9 @@ import numpy.typing as npt
 
 from factory.records import digest
 
-_Words = npt.NDArray[np.uint64]
-_STEP, _FIRST, _SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+Words = npt.NDArray[np.uint64]
+STEP = np.uint64(0x9E3779B97F4A7C15)
+_FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 class Candidates:
@@ -29,7 +33,7 @@ class Candidates:
 
     def __init__(self, ids: Iterable[str] = ()) -> None:
         """Begin with those ids (at least 16 hex digits each)."""
-        self._words: _Words = np.zeros(64, dtype=np.uint64)
+        self._words: Words = np.zeros(64, dtype=np.uint64)
         self._count = 0
         for name in ids:
             self.add(name)
@@ -62,10 +66,20 @@ class Candidates:
         return [int(index) for index in best[np.lexsort((best, keys[best]))]]
 
 
-def _mix(words: _Words) -> _Words:
-    """The finaliser of splitmix64 (Steele, Lea and Flood 2014): every input bit moves every output bit."""
+def uniforms(keys: Words, draws: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Numbers in [0, 1), one for each key and number of a draw (SplitMix64: Steele, Lea and Flood 2014)."""
+    words = mixed(keys + STEP * np.asarray(draws).astype(np.uint64))
+    return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def mixed(words: Words) -> Words:
+    """The finaliser of SplitMix64: every input bit moves every output bit."""
     with np.errstate(over="ignore"):
-        mixed = words + _STEP
-        mixed = (mixed ^ (mixed >> np.uint64(30))) * _FIRST
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * _SECOND
-        return mixed ^ (mixed >> np.uint64(31))
+        words = (words ^ (words >> np.uint64(30))) * _FIRST
+        words = (words ^ (words >> np.uint64(27))) * _SECOND
+        return words ^ (words >> np.uint64(31))
+
+
+def _mix(words: Words) -> Words:
+    with np.errstate(over="ignore"):
+        return mixed(words + STEP)

@@ -15,6 +15,8 @@ FactoryError
 └── RequestRefused          (none)   this one request cannot be answered; its record is rejected
 ```
 
+A finished audit that found a claim not to hold ends with 5, which is no error of the factory's.
+
 A message is a sentence that says where, what was found, what was expected, and what to do.
 """
 

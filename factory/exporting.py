@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from factory import exports
+from factory.claims import not_private
 from factory.datasets_io.pairs import Pair, question
 from factory.datasets_io.parquet import damaged, read_shards, to_json
 from factory.datasets_io.rows import RESERVED
@@ -33,11 +34,12 @@ TEMPLATES = ("plain", "self-instruct")
 
 @dataclass(frozen=True)
 class Exported:
-    """Files written (none for an empty split), rows in each split, and rows left out by reason."""
+    """Files written (none for an empty split), rows in each split, rows left out by reason, and why they are not private."""
 
     files: list[Path]
     rows: dict[str, int]
     left_out: dict[str, int]
+    not_private: str = ""
 
 
 def formats() -> list[str]:
@@ -75,7 +77,8 @@ def export(
     if not 0.0 <= validation < 1.0:
         raise UserError(f"validation: expected a share in [0, 1), found {validation}.")
     directory = RunDir(Path(path))
-    status = directory.require_manifest()["status"]
+    manifest = directory.require_manifest()
+    status = manifest["status"]
     data = directory.path / "data"
     if not data.is_dir():
         raise UserError(f"{path}: has no dataset yet; finish it with 'factory run'.")
@@ -99,7 +102,9 @@ def export(
     names = ["train", "validation"] if validation else ["train"]
     with _opened(Path(out), names) as files:
         counts, left_out = _fill(files, rows(), convert, split_of)
-    return Exported([Path(out) / f"{name}.jsonl" for name in names if counts[name]], counts, left_out)
+    return Exported(
+        [Path(out) / f"{name}.jsonl" for name in names if counts[name]], counts, left_out, not_private(manifest)
+    )
 
 
 def _fill(

@@ -21,17 +21,16 @@ import msgspec
 from factory.datasets_io.rows import fields_of, read_rows
 from factory.datasets_io.whole import write_whole
 from factory.errors import RunDirError, SourceError, UserError
-from factory.evaluating import MOST_SETS, UNNAMED, source_names
 from factory.evaluation.tables.compare import SEEDS, TableEvaluation, compare
 from factory.evaluation.tables.distributions import Distributions, distributions
 from factory.evaluation.tables.page import GENERATOR, page
-from factory.recipe.labelled import label_value
 from factory.recipe.suggest import did_you_mean
 from factory.recipe.taint import require_public
 from factory.rundir import MANIFEST
 from factory.tables.inferring import infer
 from factory.tables.rules import Rules
 from factory.tables.schema import Table
+from factory.text_sets import MOST_SETS, require_sources, set_name, source_names
 
 TABLE_OPTION: Final = "table"
 FIGURES: Final = "figures against private rows tell of them; compare with rows that may be shown"
@@ -86,6 +85,7 @@ def evaluate_tables(
             "--test: expected a file of real rows that no generator was trained on; models are tested on it."
         )
     require_public([each for each in (real, test, holdout) if each is not None], "evaluate:", FIGURES)
+    require_sources(sources)
     notes: list[str] = []
     inferred = infer(_rows(real), missing=missing, origin=str(real))
     train = inferred.table
@@ -158,20 +158,10 @@ def _sets(sources: Sequence[str | Path], train: Table, by: str | None, notes: li
             notes.append(f"{name}: has no column {', '.join(lacking)}; it counts as missing.")
         prefix = name if len(sources) > 1 else ""
         for kept, row in zip(stored, rows, strict=True):
-            found[name if by is None else _value(kept, row, by, path, prefix)].append(row)
+            found[name if by is None else set_name(kept, row, by, path, prefix)].append(row)
     if len(found) > MOST_SETS:
         raise UserError(f"--by {by}: {len(found):,} different values; expected at most {MOST_SETS} to compare.")
     return dict(found)
-
-
-def _value(stored: Row, row: Row, by: str, path: Path, source: str) -> str:
-    """Name of the set of a row, from a column or else from the provenance that it is stored with."""
-    provenance = stored.get("provenance")
-    known = {**(provenance if isinstance(provenance, dict) else {}), **stored, **row}
-    if by not in known:
-        raise SourceError(f"{path}: no column '{by}'{did_you_mean(by, known)}; the rows have {', '.join(row)}.")
-    name = label_value(known[by]) or UNNAMED
-    return f"{source}: {name}" if source else name
 
 
 def _require(row: Mapping[str, Any], names: Sequence[str], path: str | Path) -> None:

@@ -5,6 +5,7 @@ scripts/bench runner   requests/s of the runner alone, one core, scripted engine
 scripts/bench prompt   tokens/s of a `prompt` step over raw vLLM on the same requests
 scripts/bench novelty FILE.jsonl   the novelty filter beside its peers: see scripts/bench_novelty.py
 scripts/bench tables TRAIN.csv     our table generators beside be_great: see scripts/bench_tables.py
+scripts/bench privacy step         a private training step beside an ordinary one: see scripts/bench_privacy.py
 scripts/bench loop     tokens/s of the Self-Instruct loop over raw vLLM on the same requests
 scripts/bench evol     tokens/s of chains of evolutions over the same requests with a barrier after each epoch
 """
@@ -270,7 +271,7 @@ def _all(speeds: list[float]) -> str:
 BENCHES = {"cli": bench_cli, "runner": bench_runner, "prompt": bench_prompt, "loop": bench_loop, "evol": bench_evol}
 
 if __name__ == "__main__":
-    if sys.argv[1:2] in (["novelty"], ["discriminator"], ["tables"]):
+    if sys.argv[1:2] in (["novelty"], ["discriminator"], ["tables"], ["privacy"]):
         script = ROOT / "scripts" / f"bench_{sys.argv[1]}.py"
         sys.exit(subprocess.run([sys.executable, script, *sys.argv[2:]]).returncode)
     for bench in sys.argv[1:] or list(BENCHES):

@@ -35,11 +35,12 @@ class Options(StepOptions):
     examples: str | None = None
     epsilon: float | None = 2.0
     noise_seed: int | None = None
+    reads: bool = True
     claims: bool = True
 
 
 def private_files(options: Options, base: Path) -> list[Path]:
-    return [options.data.find(base)] if options.data.private else []
+    return [options.data.find(base)] if options.reads and options.data.private else []
 
 
 def files(options: Options, base: Path) -> list[Path]:

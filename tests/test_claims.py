@@ -180,6 +180,15 @@ def test_a_run_that_keeps_its_promise_says_so_and_is_not_marked(command: Command
     assert "note:" not in command("check", "demo.yaml").err
 
 
+def test_rows_that_stay_private_are_marked_when_they_are_exported(command: Command) -> None:
+    command("run", "alone.yaml", "--out", "run", "--set", "noisy.epsilon=null")
+    done = command("export", "run", "chat", "--instruction", "text", "--output", "text")
+    assert done.code == 0
+    assert done.err.startswith("NOT PRIVATE: what 'noisy' gives out stays private: epsilon is infinite")
+    command("run", "alone.yaml", "--out", "sound")
+    assert command("export", "sound", "other", "--instruction", "text", "--output", "text").err == ""
+
+
 def test_public_rows_without_noise_are_marked_and_may_go_on(command: Command) -> None:
     done = command(
         "run", "demo.yaml", "--set", "noisy.epsilon=null", "--set", "noisy.data.private=false", "--out", "run"
@@ -196,6 +205,12 @@ def test_a_step_that_claims_nothing_releases_nothing(folder: Path) -> None:
     assert result.manifest["privacy"]["output_private"] is True
     assert "'noisy' has read private rows and claims no protection for them" in card_of(result).split("```python")[0]
     assert not (result.path / "artifacts/noisy/privacy.json").exists()
+
+
+def test_a_step_that_is_told_to_read_nothing_need_not_claim_anything(folder: Path) -> None:
+    result = ran("demo.yaml", "noisy.claims=false", "noisy.reads=false")
+    assert result.manifest["privacy"] == {"output_private": False, "why": "", "claims": []}
+    assert "## Privacy\n\nNo step has read private rows.\n" in card_of(result)
 
 
 def test_a_claim_that_turns_out_not_to_be_private_holds_the_rows_back(

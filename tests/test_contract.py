@@ -27,7 +27,9 @@ from factory.engines.protocol import Request
 from factory.exporting import formats
 from factory.prompts import load_prompt
 from factory.recipe import Step, load_recipe
+from factory.recipe.named_files import overlap
 from factory.recipe.pieces import KINDS, Piece, pieces
+from factory.recipe.private import PrivateSource
 from factory.recipe.schema import StepOptions
 from factory.resources import recipes, resource
 
@@ -153,6 +155,32 @@ def test_no_prompt_text_is_hidden_in_options(piece: Piece) -> None:
 def test_a_method_has_a_recipe_of_its_name(method: Piece) -> None:
     assert method.name in recipes()
     assert method.name in {name for name, _ in steps_of(method.name)}
+
+
+PRIVATE = [method for method in METHODS if getattr(method.module(), "READS_PRIVATE", ())]
+
+
+@pytest.mark.parametrize("method", PRIVATE, ids=lambda piece: piece.name)
+def test_a_method_that_reads_private_rows_says_which_and_what_becomes_of_them(method: Piece, tmp_path: Path) -> None:
+    module: ModuleType = method.module()
+    sources = {name: module.Options.model_fields[name].annotation for name in module.READS_PRIVATE}
+    assert set(sources.values()) == {PrivateSource}, "only these have a ledger"
+    (tmp_path / "private.csv").write_text("text,label\na,b\n")
+    loaded = [load_recipe(path, check_files=False) for path in recipes().values()]
+    steps = [step for recipe in loaded for step in recipe.steps if step.piece.name == method.name]
+    assert steps, "a recipe shows how it is used"
+    for step in steps:
+        private = {
+            name: getattr(step.options, name).model_copy(update={"path": "private.csv", "private": True})
+            for name in sources
+        }
+        public = {name: None for name in ("validation",) if name in module.Options.model_fields}
+        options = step.options.model_copy(update={**private, **public})
+        assert set(module.private_files(options, tmp_path)) == {tmp_path / "private.csv"}
+        hook = getattr(module, "files", None)
+        read = [] if hook is None else hook(options, tmp_path)
+        assert not [path for path in read if overlap(path, tmp_path / "private.csv")], "its hash would be published"
+        assert module.releases(options) == ""
 
 
 def choices(model: type[BaseModel]) -> dict[str, list[object]]:

@@ -214,8 +214,8 @@ def _validation(options: PrivateTextOptions, base: Path) -> None:
 
 
 def private_files_of(options: PrivateTextOptions, base: Path) -> list[Path]:
-    """The private texts."""
-    return [options.data.find(base)]
+    """The private texts, if they are read."""
+    return [options.data.find(base)] if options.trains else []
 
 
 def public_files_of(options: PrivateTextOptions, base: Path) -> list[Path]:

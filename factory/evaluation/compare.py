@@ -99,16 +99,57 @@ def compare(
     """
     for taken in sources.keys() & {REAL, TEST, GROUNDS}:
         raise UserError(f"a set is called '{taken}', as texts to compare with are; rename that source or value.")
-    notes = []
-    if max(map(len, sources.values()), default=0) >= COMPARABLE:
-        # All sets are measured at the size of the smallest: a value that is there twice would blur all others.
-        rare = [name for name, texts in sources.items() if len(texts) < COMPARABLE]
-        notes = [f"{name}: {len(sources[name]):,} texts are too few beside the others; left out." for name in rare]
-        sources = {name: texts for name, texts in sources.items() if name not in rare}
+    notes: list[str] = []
+    sources = comparable(sources, notes)
     for name, texts in {**sources, REAL: real}.items():
         if len(texts) < FEWEST:
             raise UserError(f"{name}: expected at least {FEWEST} texts, found {len(texts)}.")
     return _Comparison(sources, real, test, draws, resamples, notes).evaluation()
+
+
+def comparable(sources: Mapping[str, Sequence[Text]], notes: list[str]) -> Mapping[str, Sequence[Text]]:
+    """The sets without those that are tiny beside others: all are measured at the size of the smallest."""
+    if max(map(len, sources.values()), default=0) < COMPARABLE:
+        return sources
+    rare = [name for name, texts in sources.items() if len(texts) < COMPARABLE]
+    notes += [f"{name}: {len(sources[name]):,} texts are too few beside the others; left out." for name in rare]
+    return {name: texts for name, texts in sources.items() if name not in rare}
+
+
+def class_counts(texts: Sequence[Text]) -> dict[str, int]:
+    """Texts of each class."""
+    return dict(sorted(Counter(each.label for each in texts if each.label).items()))
+
+
+def size_notes(sets: Mapping[str, Sequence[Text]], tested: Mapping[str, Sequence[Text]]) -> list[str]:
+    """What to know of small sets, of those that are compared and those that are tested on."""
+    notes = []
+    smallest = min(sets, key=lambda name: len(sets[name]))
+    if len(sets[smallest]) < SMALL and len(sets) > FEWEST:
+        notes.append(
+            f"every set is measured at {len(sets[smallest])} texts, as '{smallest}' has no more; leave that "
+            "one out for sharper figures of the others."
+        )
+    for name, texts in {**sets, **tested}.items():
+        groups = len({each.group for each in texts})
+        if groups < SMALL:
+            counted = f"n = {len(texts)}" + (f" from {groups} sources" if groups < len(texts) else "")
+            notes.append(f"{name}: {counted}: figures and intervals say little.")
+        notes += [
+            f"{name}: the class '{label}' has {count} texts: macro-F1 says little."
+            for label, count in class_counts(texts).items()
+            if count < SMALL_CLASS
+        ]
+    return notes
+
+
+def untestable(real: Sequence[Text], test: Sequence[Text]) -> str:
+    """Why no classifier can be tested on these texts; empty if one can."""
+    bare = sum(not each.label for each in (*real, *test))
+    if bare:
+        return f"utility is not measured: {bare:,} real or test texts have no label."
+    classes = sorted({each.label for each in test})
+    return "" if len(classes) > 1 else f"utility is not measured: all test texts are of the class '{classes[0]}'."
 
 
 class _Comparison:
@@ -168,7 +209,7 @@ class _Comparison:
     def evaluation(self) -> Evaluation:
         """Everything, measured."""
         everything = {**self._sources, REAL: self._real}
-        self._note_sizes(everything)
+        self._notes += size_notes(everything, {TEST: self._test} if self._test else {})
         size = min(map(len, everything.values()))
         lines = {name: self._line(name, texts, size) for name, texts in everything.items()}
         test = self._test
@@ -184,7 +225,7 @@ class _Comparison:
         return Line(
             name,
             len(texts),
-            dict(sorted(Counter(each.label for each in texts if each.label).items())),
+            class_counts(texts),
             self._utility(name, texts, size),
             None if is_real else self._tried(name, lambda: self._believability(texts)),
             diversity(texts, size=size),
@@ -195,15 +236,11 @@ class _Comparison:
 
     def _is_testable(self) -> bool:
         """Whether classifiers can be tested; a note says why not, unless no real text has a class."""
-        classes = sorted({each.label for each in self._test})
-        bare = sum(not each.label for each in (*self._real, *self._test))
         if not self._test:
             return False
-        if bare:
-            self._notes.append(f"utility is not measured: {bare:,} real or test texts have no label.")
-        elif len(classes) < 2:
-            self._notes.append(f"utility is not measured: all test texts are of the class '{classes[0]}'.")
-        return not bare and len(classes) > 1
+        why = untestable(self._real, self._test)
+        self._notes += [why] if why else []
+        return not why
 
     def _utility(self, name: str, texts: list[Text], size: int) -> Utility | None:
         if not self._testable:
@@ -232,24 +269,6 @@ class _Comparison:
         except UserError as error:
             self._notes.append(f"{name}: {error}")
             return None
-
-    def _note_sizes(self, everything: Mapping[str, Sequence[Text]]) -> None:
-        tested = {TEST: self._test} if self._test else {}
-        smallest = min(everything, key=lambda name: len(everything[name]))
-        if len(everything[smallest]) < SMALL and len(everything) > FEWEST:
-            self._notes.append(
-                f"every set is measured at {len(everything[smallest])} texts, as '{smallest}' has no more; leave that "
-                "one out for sharper figures of the others."
-            )
-        for name, texts in {**everything, **tested}.items():
-            groups = len({each.group for each in texts})
-            if groups < SMALL:
-                counted = f"n = {len(texts)}" + (f" from {groups} sources" if groups < len(texts) else "")
-                self._notes.append(f"{name}: {counted}: figures and intervals say little.")
-            counts = Counter(each.label for each in texts if each.label)
-            for label, count in sorted(counts.items()):
-                if count < SMALL_CLASS:
-                    self._notes.append(f"{name}: the class '{label}' has {count} texts: macro-F1 says little.")
 
     def _leakage(self) -> list[Overlap]:
         """Overlaps that make figures better than they are, then what was copied from real texts."""

@@ -59,12 +59,17 @@ class Overlap(msgspec.Struct, frozen=True):
 
 def overlap(name: str, texts: Sequence[Text], other: str, others: Sequence[Text]) -> Overlap:
     """Count the texts of one set that are in the other, exactly or nearly."""
+    exact, near = repeated(texts, others)
+    return Overlap(name, other, len(texts), len(exact), len(near), tuple([*exact, *near][:SHOWN]))
+
+
+def repeated(texts: Sequence[Text], others: Sequence[Text]) -> tuple[list[Example], list[Example]]:
+    """The texts of one set that are in the other, and those that nearly are."""
     known: dict[str, str] = {}
     for each in others:
         known.setdefault(form(each.text), each.text)
     exact = [Example(each.text, known[form(each.text)], 1.0) for each in texts if form(each.text) in known]
-    near = _near([each.text for each in texts if form(each.text) not in known], list(known.values()))
-    return Overlap(name, other, len(texts), len(exact), len(near), tuple([*exact, *near][:SHOWN]))
+    return exact, _near([each.text for each in texts if form(each.text) not in known], list(known.values()))
 
 
 def _near(texts: list[str], others: list[str]) -> list[Example]:

@@ -4,6 +4,9 @@ With `real: {path: tweets.csv, text: tweet}` every `{"text": "…", "label": "�
 a note such as "grounded (500 texts): judged real 0.20 [0.18, 0.22] (real texts 0.81), AUC 0.88 [0.87, 0.89]; …".
 The figures are those of `factory evaluate`, see `factory.evaluation`; the whole table comes of `factory evaluate DIR`.
 
+Real texts that are private may not be read here. Then `test` alone names public ones, `test: {path: tickets_test.csv}`: the notes
+say how well a classifier does on these that is trained on the records, and how far the records are from them.
+
 Belongs last: what a later step turns away is measured too, and a later step that has enough ends this one without figures.
 A plan measures nothing. Texts are kept in memory.
 """
@@ -20,6 +23,7 @@ from factory.errors import OptionError, SourceError, UserError
 from factory.evaluation.bootstrap import RESAMPLES, Figure
 from factory.evaluation.compare import Evaluation, Line, compare
 from factory.evaluation.downstream import DRAWS
+from factory.evaluation.public import PublicEvaluation, PublicLine, compare_public
 from factory.evaluation.texts import Text
 from factory.recipe.columns import Column, require
 from factory.recipe.labelled import LabelledSource, label_value
@@ -33,7 +37,7 @@ class Options(StepOptions):
     """Options of the `evaluate` step.
 
     Attributes:
-        real: Real texts with their classes; their labels are the names that the records use.
+        real: Real texts with their classes; their labels are the names that the records use. Without them `test` is public.
         test: Real texts to test classifiers on; by default a part of `real` that served as no ground.
         field: Column of the text.
         label: Column of the class.
@@ -43,7 +47,7 @@ class Options(StepOptions):
         resamples: Of each bootstrap.
     """
 
-    real: LabelledSource
+    real: LabelledSource | None = None
     test: LabelledSource | None = None
     field: Column = "text"
     label: Column = "label"
@@ -56,6 +60,10 @@ class Options(StepOptions):
 def check(options: Options, base: Path) -> list[UserError]:
     """Whether the real texts can be read."""
     found: list[UserError] = []
+    if options.real is None and options.test is None:
+        found.append(
+            OptionError("real", "expected real texts to compare with, or 'test' alone: public texts to test on.")
+        )
     for option, source in (("real", options.real), ("test", options.test)):
         try:
             if source is not None:
@@ -109,14 +117,20 @@ def _note(sets: dict[str, list[Text]], ctx: Context, options: Options) -> None:
         ctx.note("nothing was evaluated: no record has a text")
         return
     try:
-        real = _texts(options.real, ctx)
-        test = None if options.test is None else _texts(options.test, ctx)
-        found = compare(sets, real, test, draws=options.draws, resamples=options.resamples)
+        said = _measured(sets, ctx, options)
     except UserError as error:
         ctx.note(f"nothing was evaluated: {error}")
         return
-    for sentence in sentences(found):
+    for sentence in said:
         ctx.note(sentence)
+
+
+def _measured(sets: dict[str, list[Text]], ctx: Context, options: Options) -> list[str]:
+    test = None if options.test is None else _texts(options.test, ctx)
+    if options.real is not None:
+        real = _texts(options.real, ctx)
+        return sentences(compare(sets, real, test, draws=options.draws, resamples=options.resamples))
+    return public_sentences(compare_public(sets, test or [], draws=options.draws, resamples=options.resamples))
 
 
 def _texts(source: LabelledSource, ctx: Context) -> list[Text]:
@@ -130,6 +144,28 @@ def sentences(found: Evaluation) -> list[str]:
     if found.majority is not None:
         said.append(f"most frequent class: macro-F1 {_shown(found.majority.macro_f1)}")
     return [*said, *found.notes]
+
+
+def public_sentences(found: PublicEvaluation) -> list[str]:
+    """The main figures of each set on public texts, then the line to compare with and what to know."""
+    said = [f"{line.name} ({line.texts:,} texts): {'; '.join(_public_parts(line))}" for line in found.sources]
+    if found.majority is not None:
+        accuracy, macro_f1 = _shown(found.majority.accuracy), _shown(found.majority.macro_f1)
+        said.append(f"most frequent class of {found.test.texts:,} test texts: accuracy {accuracy}, macro-F1 {macro_f1}")
+    return [*said, *found.notes]
+
+
+def _public_parts(line: PublicLine) -> list[str]:
+    parts = [
+        f"accuracy {_shown(used.accuracy)}, macro-F1 {_shown(used.macro_f1)}, trained on {used.trained_on:,}"
+        for used in (line.whole,)
+        if used is not None
+    ]
+    if line.drift is not None:
+        parts.append(f"longer than test texts by {_shown(line.drift.words_mean)} words")
+    if line.diversity is not None:
+        parts.append(f"repeated {_shown(line.diversity.repeated)}")
+    return parts
 
 
 def _parts(line: Line) -> list[str]:

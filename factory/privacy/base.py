@@ -41,7 +41,7 @@ class Base:
         model.eval()
         self._embedding = _embedding(model, name)
         self._plain = True
-        self.start = _start(tokenizer)
+        self.start = start_of(tokenizer)
         self.end = _end(model, tokenizer, name)
         found = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         self.context: int | None = int(found) if found else None
@@ -131,6 +131,14 @@ def load_base(folder: str, *, dtype: str = "auto", name: str = "") -> Base:
     return Base(model, tokenizer, name)
 
 
+def start_of(tokenizer: Any) -> list[int]:
+    """What the tokenizer puts before every text: most often nothing, or a beginning-of-text token."""
+    plain = list(tokenizer("a", add_special_tokens=False)["input_ids"])
+    whole = list(tokenizer("a")["input_ids"])
+    found = (whole[:at] for at in range(len(whole) - len(plain) + 1) if whole[at : at + len(plain)] == plain)
+    return next(found, [])
+
+
 def _kind(dtype: str, device: Any) -> str:
     if dtype != "auto":
         return dtype
@@ -153,13 +161,6 @@ def _embedding(model: Any, name: str) -> Any:
             "output a soft prompt can be put; take another model."
         )
     return found
-
-
-def _start(tokenizer: Any) -> list[int]:
-    """What the tokenizer puts before every text."""
-    first = getattr(tokenizer, "bos_token_id", None)
-    with_specials = list(tokenizer("a")["input_ids"])
-    return [int(first)] if first is not None and with_specials[:1] == [first] else []
 
 
 def _end(model: Any, tokenizer: Any, name: str) -> int:

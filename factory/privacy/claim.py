@@ -26,12 +26,21 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
         lower_bound: Epsilon is at least this, at this confidence.
         confidence: In (0, 1).
         violation: Whether the bound is above what is claimed.
+        claimed: Epsilon of what was audited: of fewer steps, where the whole claim is too large for an audit to see
+            anything.
+        delta: Of both.
+        steps: Steps that were audited.
+        canaries: Canaries whose coins were thrown.
     """
 
     kind: str
     lower_bound: float
     confidence: float
     violation: bool
+    claimed: float | None = None
+    delta: float | None = None
+    steps: int = 0
+    canaries: int = 0
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):

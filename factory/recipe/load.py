@@ -57,11 +57,13 @@ class Recipe:
 
     def remarks(self) -> list[str]:
         """What is right but worth knowing: kept columns that get another name, rows that stay private."""
-        found = [f"NOT PRIVATE: {self.stays_private}; do not share the dataset"] if self.stays_private else []
+        found: list[str] = []
         for step in self.steps:
             hook = getattr(step.module, "remarks", None)
             found += hook(step.options, self.base) if hook else []
         found = list(dict.fromkeys(found))
+        if self.stays_private and not any(sentence.startswith("NOT PRIVATE") for sentence in found):
+            found.insert(0, f"NOT PRIVATE: {self.stays_private}; do not share the dataset")
         engine = self.head.engine
         local = engine.kind in ("auto", "vllm", "transformers") and not engine.urls
         if local and "/" in engine.model and not engine.model.startswith((".", "/", "~")) and engine.revision is None:

@@ -68,7 +68,7 @@ class PrivateSource(LabelledSource):
         """The ledger of these texts."""
         if self.ledger is not None:
             return Ledger((base / self.ledger).expanduser())
-        return Ledger(ledger_of(self.find(base)))
+        return Ledger(ledger_of(self.find(base).resolve()))  # one file has one ledger, whatever links lead to it
 
     def records(self, count: int) -> tuple[int, str]:
         """The number that is known, and how it comes to be known."""

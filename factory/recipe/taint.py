@@ -19,9 +19,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from pydantic import BaseModel
+
 from factory.errors import FactoryError, UserError
 from factory.privacy.places import ledger_near
-from factory.recipe.named_files import PATH, Named, named_files, overlap, private_sources
+from factory.recipe.named_files import PATH, PRIVATE, Named, named_files, overlap, private_sources
 from factory.recipe.pieces import pieces
 from factory.recipe.step import Place, Step
 from factory.resources import expanded, find
@@ -56,7 +58,7 @@ def findings(steps: Sequence[Step | None], base: Path) -> list[Finding]:
     there = [step for step in steps if step is not None]
     private = [(step, path) for step in there for path in _private_paths(step, base)]
     found = [
-        *(finding for step in there for finding in (*_incomplete(step), *_declared(step))),
+        *(finding for step in there for finding in (*_incomplete(step), *_declared(step, base))),
         *(finding for step in there for finding in _opened(step, base, private)),
         *_behind(there),
     ]
@@ -85,7 +87,7 @@ def require_public(paths: Iterable[str | Path], what: str, why: str = "") -> Non
         UserError: If one is private.
     """
     for path in paths:
-        if said := _known_private(Path(path)):
+        if said := known_private(Path(path)):
             raise UserError(f"{what} {path}: {said}; {why or _instead()}.")
 
 
@@ -95,18 +97,28 @@ def require_public(paths: Iterable[str | Path], what: str, why: str = "") -> Non
 def _private_paths(step: Step, base: Path) -> list[Path]:
     """Files that a step says are private, as far as they can be told; also where it may not read them."""
     sources = private_sources(step.options)
-    named = [str(path) for _, source in sources if (path := getattr(source, PATH, None))]
-    paths = [find(path, base) or base / expanded(path) for path in named]
+    paths = [path for _, source in sources if (path := _path_of(source, base)) is not None]
     if sources and step.reads_private:
         with suppress(FactoryError):  # the step's own check tells what is wrong with its file
             paths += step.private_files(base)
     return paths
 
 
-def _known_private(path: Path) -> str:
+def _path_of(source: BaseModel, base: Path) -> Path | None:
+    """Where the rows of a source lie, also where there is no such file yet."""
+    path = getattr(source, PATH, None)
+    return (find(path, base) or base / expanded(path)) if isinstance(path, str) else None
+
+
+def known_private(path: Path) -> str:
     """Why a file is private whatever a recipe says of it; empty if nothing is known against it."""
     if (ledger := ledger_near(path)) is not None:
         return f"was declared private before (its ledger is {ledger})"
+    return _made_of_private(path)
+
+
+def _made_of_private(path: Path) -> str:
+    """Whether it came out of a run whose rows stay private, in words; empty if it did not."""
     for name in dict.fromkeys((path.absolute(), path.resolve())):
         for place in (name, *name.parents)[: 1 + FOLDERS_UP]:
             if why := _of_run(place / MANIFEST):
@@ -145,18 +157,22 @@ def _incomplete(step: Step) -> Iterator[Finding]:
         yield Finding(step, (), message)
 
 
-def _declared(step: Step) -> Iterator[Finding]:
-    """Options that say `private: true` where the piece does not account for it."""
-    for place, _ in private_sources(step.options):
+def _declared(step: Step, base: Path) -> Iterator[Finding]:
+    """Options that say `private: true` where the piece does not account for it, or of rows that others were made into."""
+    for place, source in private_sources(step.options):
         if not _accounted(step, place):
-            yield Finding(step, (*place, "private"), _reason(step, place))
+            yield Finding(step, (*place, PRIVATE), _reason(step, place))
+        elif (path := _path_of(source, base)) is not None and (made := _made_of_private(path)):
+            yield Finding(
+                step, (*place, PATH), f"{path.name} {made}; a claim would protect these, not those behind them"
+            )
 
 
 def _opened(step: Step, base: Path, private: Sequence[tuple[Step, Path]]) -> Iterator[Finding]:
     """Files that are private elsewhere, or were once, and that a step reads as if they were public."""
     for named in _read_by(step, base):
         by = next((other for other, path in private if overlap(named.path, path)), None)
-        known = f"is private in the step '{by.name}'" if by else _known_private(named.path)
+        known = f"is private in the step '{by.name}'" if by else known_private(named.path)
         if known:
             yield Finding(step, named.place, f"{named.path.name} {known}, and {_reason(step, named.place)}")
 

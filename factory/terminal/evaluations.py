@@ -31,13 +31,16 @@ def evaluation_text(result: Evaluation) -> str:
         _diversity(result),
         _openings(result),
         _drift(result),
-        _leakage(result.leakage),
+        leakage_text(result.leakage),
         INTERVALS,
         "\n".join(fill(f"note: {note}") for note in result.notes),
     ]
-    # What a model wrote must not steer a terminal.
-    shown = "\n\n".join(part for part in parts if part)
-    return "".join(char if char.isprintable() or char == "\n" else "?" for char in shown)
+    return only_printable("\n\n".join(part for part in parts if part))
+
+
+def only_printable(text: str) -> str:
+    """The text without what a model may have written to steer a terminal."""
+    return "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
 
 
 def figure(value: Figure | None, places: int = 2) -> str:
@@ -53,12 +56,13 @@ def figure(value: Figure | None, places: int = 2) -> str:
     return f"{value.value:.{places}f} [{value.low:.{places}f}, {value.high:.{places}f}]"
 
 
-def _titled(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def titled(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table below its title."""
     return f"{fill(title)}\n{table(headings, rows)}"
 
 
 def _lines(result: Evaluation) -> list[tuple[str, Line]]:
-    return [*((_clipped(line.name), line) for line in result.sources), (REAL, result.real)]
+    return [*((clipped(line.name), line) for line in result.sources), (REAL, result.real)]
 
 
 def _summary(result: Evaluation) -> str:
@@ -77,7 +81,7 @@ def _summary(result: Evaluation) -> str:
         )
     if result.majority is not None:
         rows.append((MAJORITY, figure(result.majority.macro_f1), "-", "-"))
-    return _titled("all in all", ("source", "macro-F1", "judged real", "distinct pairs"), rows)
+    return titled("all in all", ("source", "macro-F1", "judged real", "distinct pairs"), rows)
 
 
 def _utility(result: Evaluation) -> str:
@@ -91,14 +95,14 @@ def _utility(result: Evaluation) -> str:
         for name, each in found
     ]
     title = f"utility: a classifier trained on each, tested on {result.test:,} real texts"
-    shown = _titled(title, ("trained on", "texts", "macro-F1", "accuracy"), rows)
+    shown = titled(title, ("trained on", "texts", "macro-F1", "accuracy"), rows)
     return f"{shown}\n\n{fill('classes: ' + '; '.join(_classes(name, line) for name, line in _lines(result)))}"
 
 
 def _classes(name: str, line: Line) -> str:
     """Shares of the classes of a set: filters and strategies may change them unasked."""
     counts = sorted(line.classes.items(), key=lambda each: -each[1])
-    shares = [f"{_clipped(label)} {count / line.texts:.0%}" for label, count in counts[:CLASSES]]
+    shares = [f"{clipped(label)} {count / line.texts:.0%}" for label, count in counts[:CLASSES]]
     more = len(counts) - CLASSES
     return f"{name}: {', '.join([*shares, *([f'{more} more'] if more > 0 else [])]) or 'none'}"
 
@@ -110,14 +114,14 @@ def _believability(result: Evaluation) -> str:
         if (found := line.believability) is not None
     ]
     title = "believability: share that a discriminator takes for real, held out by source"
-    return _titled(title, ("source", "judged real", "of real texts", "AUC (0.5 best)"), rows) if rows else ""
+    return titled(title, ("source", "judged real", "of real texts", "AUC (0.5 best)"), rows) if rows else ""
 
 
 def _table(
     result: Evaluation, title: str, headings: Sequence[str], cells: Callable[[Line], Sequence[Figure]], places: int = 2
 ) -> str:
     rows = [(name, *(figure(each, places) for each in cells(line))) for name, line in _lines(result)]
-    return _titled(title, ("source", *headings), rows)
+    return titled(title, ("source", *headings), rows)
 
 
 def _diversity(result: Evaluation) -> str:
@@ -136,7 +140,7 @@ def _openings(result: Evaluation) -> str:
         return (found.top_opening, found.opening_entropy, found.nearest) if found is not None else ()
 
     named = [
-        f"'{_clipped(line.diversity.opening)}' ({name})" for name, line in _lines(result) if line.diversity is not None
+        f"'{clipped(line.diversity.opening)}' ({name})" for name, line in _lines(result) if line.diversity is not None
     ]
     title = "first two words and nearest texts, of as many"
     shown = _table(result, title, ("top opening", "entropy", "nearest ROUGE-L"), cells)
@@ -150,24 +154,26 @@ def _drift(result: Evaluation) -> str:
         if (found := line.drift) is not None
     ]
     title = "drift from the real texts, and of one half of these from the other"
-    return _titled(title, ("source", "longer by, words", "length (KS)", "vocabulary (JS)"), rows)
+    return titled(title, ("source", "longer by, words", "length (KS)", "vocabulary (JS)"), rows)
 
 
-def _leakage(overlaps: Sequence[Overlap]) -> str:
+def leakage_text(overlaps: Sequence[Overlap]) -> str:
+    """Texts that are on both sides, with some examples."""
     rows = [
-        (_clipped(f"{each.name} in {each.other}"), f"{each.of:,}", f"{each.exact:,}", f"{each.near:,}")
+        (clipped(f"{each.name} in {each.other}"), f"{each.of:,}", f"{each.exact:,}", f"{each.near:,}")
         for each in overlaps
     ]
     title = "overlap: the same text, or one with a ROUGE-L above 0.7"
-    lines = [_titled(title, ("texts", "of", "same", "near"), rows)]
+    lines = [titled(title, ("texts", "of", "same", "near"), rows)]
     shown = [
-        f"{_clipped(each.name)} in {each.other} ({example.score:.2f}): {_clipped(example.text)} | {_clipped(example.other)}"
+        f"{clipped(each.name)} in {each.other} ({example.score:.2f}): {clipped(example.text)} | {clipped(example.other)}"
         for each in overlaps
         for example in each.examples[:1]
     ]
     return "\n\n".join([*lines, *(["\n".join(map(fill, shown[:EXAMPLES]))] if shown else [])])
 
 
-def _clipped(text: str) -> str:
+def clipped(text: str) -> str:
+    """A text on one line, cut where it is long."""
     line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return line if len(line) <= CLIP else f"{line[:CLIP]}…"

@@ -11,6 +11,7 @@ import pytest
 from factory.errors import RecipeError, UserError
 from factory.recipe import Recipe, load_recipe
 from factory.recipe.pieces import pieces
+from factory.recipe.private import PrivateSource
 from factory.recipe.taint import require_public
 
 from .. import private_pieces
@@ -296,6 +297,24 @@ def test_rows_of_a_run_that_stay_private_are_no_source(folder: Path) -> None:
     for path in ("runs/inf/data", "runs/inf/data/train.jsonl"):
         (message,) = problems(folder, f"rows: {{path: {path}}}").values()
         assert "belongs to a run whose rows stay private (no noise), and rows of a source" in message
+
+
+def test_a_claim_on_rows_that_were_made_of_private_ones_is_refused(folder: Path) -> None:
+    run = folder / "inf"
+    (run / "data").mkdir(parents=True)
+    private_pieces.tickets(run / "data" / "made.csv")
+    (run / "manifest.json").write_text(json.dumps({"privacy": {"output_private": True, "why": "no noise"}}))
+    found = problems(folder, "noisy: {data: {path: inf/data/made.csv}}")
+    assert found == {
+        "steps[0].noisy.data.path": "made.csv belongs to a run whose rows stay private (no noise); a claim would protect "
+        "these, not those behind them"
+    }
+
+
+def test_a_file_has_one_ledger_whatever_links_lead_to_it(folder: Path) -> None:
+    (folder / "link.csv").symlink_to("tickets.csv")
+    ledgers = {PrivateSource(path=name).ledger_in(folder).path for name in ("link.csv", "tickets.csv", "./tickets.csv")}
+    assert ledgers == {folder.resolve() / "tickets.csv.privacy.jsonl"}
 
 
 def test_private_false_is_not_part_of_what_a_recipe_is(folder: Path) -> None:

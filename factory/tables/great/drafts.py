@@ -17,11 +17,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from factory.draws import uniforms
 from factory.tables.domain import Cell, Domain
 from factory.tables.great.automata import Automata, Node
 from factory.tables.great.codec import RowCodec
-from factory.tables.great.drawing import row_keys, uniforms
-from factory.tables.great.slots import ModelError
+from factory.tables.great.drawing import row_keys
+from factory.tables.great.heads import ModelError
 from factory.tables.great.unicode import Tokens
 from factory.tables.rules import Rules
 from factory.tables.schema import Cells

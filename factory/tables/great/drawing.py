@@ -12,23 +12,16 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from factory.draws import STEP, Words, mixed
 from factory.records import digest
 
-Words = npt.NDArray[np.uint64]
-_STEP, _FIRST, _SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _BLOCK = 1 << 20  # logits that are turned into doubles at a time
 
 
 def row_keys(seed: int, rows: int) -> Words:
     """A key for each row of a seed; more rows leave the keys of the first ones as they are."""
     start = np.uint64(int(digest("row of a table", str(seed))[:16], 16))
-    return _mixed(start + _STEP * np.arange(1, rows + 1, dtype=np.uint64))
-
-
-def uniforms(keys: Words, draws: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Numbers in [0, 1), one for each key and number of a draw (SplitMix64: Steele, Lea & Flood 2014)."""
-    words = _mixed(keys + _STEP * np.asarray(draws).astype(np.uint64))
-    return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return mixed(start + STEP * np.arange(1, rows + 1, dtype=np.uint64))
 
 
 def draw(
@@ -81,9 +74,3 @@ def _blocks(counts: Iterable[int]) -> Iterable[tuple[int, int]]:
         size += count
     if size:
         yield first, at + 1
-
-
-def _mixed(words: Words) -> Words:
-    words = (words ^ (words >> np.uint64(30))) * _FIRST
-    words = (words ^ (words >> np.uint64(27))) * _SECOND
-    return words ^ (words >> np.uint64(31))

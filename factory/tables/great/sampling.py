@@ -19,10 +19,12 @@ from typing import Any
 
 import numpy as np
 
+from factory.draws import Words, uniforms
+from factory.engines.slots import Passes
 from factory.tables.great.codec import RowCodec
 from factory.tables.great.drafts import Draft, Drafting, Progress
-from factory.tables.great.drawing import Words, draw, row_keys, uniforms
-from factory.tables.great.slots import Head, ModelError, Passes, check_model, narrowed
+from factory.tables.great.drawing import draw, row_keys
+from factory.tables.great.heads import Head, ModelError, check_model, narrowed
 from factory.tables.great.unicode import Tokens
 from factory.tables.rules import Rules
 from factory.tables.schema import Cells, Schema

@@ -21,11 +21,12 @@ from typing import Any
 
 import numpy as np
 
+from factory.draws import uniforms
 from factory.engines.vllm import bare_engine
 from factory.errors import UserError
 from factory.tables.great.codec import RowCodec
 from factory.tables.great.drafts import Draft, Drafting, Progress
-from factory.tables.great.drawing import draw, uniforms
+from factory.tables.great.drawing import draw
 from factory.tables.rules import Rules
 from factory.tables.schema import Cells, Schema
 from factory.tables.synthesizer import Say, Want

@@ -16,12 +16,14 @@ from transformers import (
     OPTForCausalLM,
 )
 
+from factory.draws import uniforms
+from factory.engines.slots import Passes
 from factory.tables.column import Column
 from factory.tables.domain import Domain, just
 from factory.tables.great import drafts, sampling
-from factory.tables.great.drawing import draw, row_keys, uniforms
+from factory.tables.great.drawing import draw, row_keys
+from factory.tables.great.heads import ModelError, narrowed
 from factory.tables.great.sampling import TransformersSampler
-from factory.tables.great.slots import ModelError, Passes, narrowed
 from factory.tables.rules import Rules
 from factory.tables.schema import Schema
 from factory.tables.synthesizer import Want

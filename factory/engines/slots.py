@@ -5,6 +5,11 @@ no padding between their tokens, rows that are ahead do not hold others up, and 
 by a token (DynamicCache concatenates it anew each time). Tokens of one pass stand at its right end, so that the last
 hidden state of every row is the last one; what stands left of them goes to a slot that nobody reads.
 
+    stems = Passes(model, 2)
+    logits = stems.feed([[5, 8, 13], [5, 9]])       # what two beginnings are followed by
+    rows = stems.taken([0, 0, 1])                   # three rows that go on from them
+    rows.feed([[7], [9], [9]])
+
 Works with every decoder of transformers that takes a four-dimensional mask and position ids (`sdpa` or `eager`
 attention).
 """
@@ -19,13 +24,8 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from factory.errors import UserError
-
 _FIRST_SLOTS = 32
-
-
-class ModelError(UserError):
-    """A model that rows cannot be drawn from."""
+_Counts = npt.NDArray[np.int64]
 
 
 class Slots:
@@ -62,6 +62,15 @@ class Slots:
         """Keep only these rows."""
         if self.keys is not None:
             self.keys, self.values = self.keys.index_select(0, rows), self.values.index_select(0, rows)
+
+    def take(self, other: Slots, rows: Any) -> None:
+        """Become copies of these rows of another's."""
+        self.keys, self.values = other.keys.index_select(0, rows), other.values.index_select(0, rows)
+
+    def put(self, at: Any, other: Slots, rows: Any, used: int) -> None:
+        """Put the first slots of these rows of another's in the place of the rows `at`."""
+        self.keys[at, :, :used] = other.keys[rows, :, :used]
+        self.values[at, :, :used] = other.values[rows, :, :used]
 
     def get_seq_length(self, *_: Any) -> int:
         """Slots in use before this pass."""
@@ -164,17 +173,31 @@ class Passes:
         import torch
 
         counts = np.fromiter(map(len, chunks), dtype=np.int64, count=len(chunks))
-        width = int(counts.max())
-        tokens = np.zeros((len(chunks), width), dtype=np.int64)
+        tokens = np.zeros((len(chunks), int(counts.max())), dtype=np.int64)
         for row, chunk in enumerate(chunks):
             if chunk:
                 tokens[row, -len(chunk) :] = chunk
+        return self._pass(counts, input_ids=torch.from_numpy(tokens).to(self._device))
+
+    def feed_embeddings(self, chunks: Sequence[Any]) -> Any:
+        """Feed each row what stands in the place of embeddings of tokens: [tokens, width], at least one; see `feed`."""
+        counts = np.fromiter(map(len, chunks), dtype=np.int64, count=len(chunks))
+        embeddings = chunks[0].new_zeros(len(chunks), int(counts.max()), chunks[0].shape[1])
+        for row, chunk in enumerate(chunks):
+            embeddings[row, -len(chunk) :] = chunk
+        return self._pass(counts, inputs_embeds=embeddings)
+
+    def _pass(self, counts: _Counts, **inputs: Any) -> Any:
+        """Logits after tokens that stand at the right end of the inputs, so many of each row."""
+        import torch
+
+        width = int(counts.max())
         steps = np.arange(width) - (width - counts)[:, None]
         places = np.where(steps >= 0, self.lengths[:, None] + steps, -1)
         positions = torch.from_numpy(places).to(self._device)
         self._places.put(positions, int(self.lengths.max()), int((self.lengths + counts).max()))
         outputs = self._model(
-            input_ids=torch.from_numpy(tokens).to(self._device),
+            **inputs,
             position_ids=positions.clamp(min=0),
             attention_mask=self._mask(positions),
             past_key_values=self._cache,
@@ -193,6 +216,27 @@ class Passes:
             layer.keep(index)
         self.lengths = self.lengths[list(rows)]
 
+    def taken(self, rows: Sequence[int]) -> Passes:
+        """New passes over copies of these rows, each as often as it is named; the model must have read something."""
+        import torch
+
+        taken, index = Passes(self._model, len(rows)), torch.tensor(rows, device=self._device)
+        taken._places.slots = self._places.slots
+        for layer, own in zip(taken._layers, self._layers, strict=True):
+            layer.take(own, index)
+        taken.lengths = self.lengths[list(rows)]
+        return taken
+
+    def put(self, at: Sequence[int], other: Passes, rows: Sequence[int]) -> None:
+        """Put copies of these rows of `other`, from which these passes were taken, in the place of the rows `at`."""
+        import torch
+
+        places, index = torch.tensor(at, device=self._device), torch.tensor(rows, device=self._device)
+        used = int(other.lengths.max())
+        for layer, source in zip(self._layers, other._layers, strict=True):
+            layer.put(places, source, index, used)
+        self.lengths[list(at)] = other.lengths[list(rows)]
+
     def _mask(self, positions: Any) -> Any:
         """What is added to attention scores, [rows, 1, width, slots in use]: no token sees what comes after it."""
         import torch
@@ -202,78 +246,39 @@ class Passes:
         return mask.masked_fill_(~seen, torch.finfo(self._model.dtype).min)
 
 
-class Head:
-    """The output embedding of a model, which may be told to compute the logits of some tokens only.
-
-    Attributes:
-        tokens: These tokens, sorted; None for all.
-        size: Number of all.
-    """
-
-    def __init__(self, linear: Any) -> None:
-        """Take over an output embedding."""
-        self._linear = linear
-        self.size = int(linear.weight.shape[0])
-        self.tokens: npt.NDArray[np.int64] | None = None
-
-    def __call__(self, hidden: Any) -> Any:
-        """Logits of hidden states; scaling and the like is the model's, after this.
-
-        Those of some tokens are in float32, whatever the model's weights are: in bfloat16 a logit of 20 is off by up
-        to 0.06, and its odds by 6 %.
-        """
-        import torch
-
-        weight, bias = self._linear.weight, self._linear.bias
-        if self.tokens is not None:
-            rows = torch.from_numpy(self.tokens).to(weight.device)
-            weight, bias = weight[rows].float(), None if bias is None else bias[rows].float()
-            hidden = hidden.float()
-        return torch.nn.functional.linear(hidden, weight, bias)
-
-
 @contextmanager
-def narrowed(model: Any) -> Iterator[Head | None]:
-    """A model for drawing: in evaluation mode, without gradients, its head as a `Head` where that can be.
+def drawing_mode(model: Any) -> Iterator[None]:
+    """A model for drawing: in evaluation mode, without gradients; afterwards as it was.
 
-    None where the output embedding is no plain linear layer (an adapter lies on it, it is quantized): then all logits
-    are computed. On a processor attention is done as plain products, which for many short rows is faster than the
-    fused kernel: a fifth more rows a second with a Llama of 1.1 M weights, as many with one of 135 M.
+    On a processor attention is done as plain products, which for many short rows is faster than the fused kernel: a fifth
+    more rows a second with a Llama of 1.1 M weights, as many with one of 135 M.
     """
     import torch
 
-    linear, training, config = model.get_output_embeddings(), model.training, model.config.get_text_config()
-    head = Head(linear) if type(linear) is torch.nn.Linear else None
+    training, config = [module for module in model.modules() if module.training], model.config.get_text_config()
     attention = config._attn_implementation
     model.eval()
     try:
-        if head is not None:
-            linear.forward = head
         if model.device.type == "cpu":
             config._attn_implementation = "eager"
         with torch.inference_mode():
-            yield head
+            yield
     finally:
         config._attn_implementation = attention
-        if head is not None:
-            del linear.forward
-        model.train(training)
+        for module in training:
+            module.training = True
 
 
-def check_model(model: Any, longest: int) -> None:
-    """Refuse a model that cannot hold rows so long, or whose attention takes no mask of ours.
-
-    Raises:
-        ModelError: In one sentence.
-    """
-    config = model.config.get_text_config()
-    attention = getattr(config, "_attn_implementation", None)
+def refusal(model: Any) -> str:
+    """Why passes over the model cannot be made, whose attention takes no mask of ours; empty if they can."""
+    attention = getattr(model.config.get_text_config(), "_attn_implementation", None)
     if attention not in ("sdpa", "eager"):
-        raise ModelError(f"the model is loaded with attention '{attention}'; load it with 'sdpa' or 'eager'.")
+        return f"the model is loaded with attention '{attention}'; load it with 'sdpa' or 'eager'."
+    return ""
+
+
+def most_tokens(model: Any) -> int | None:
+    """Most tokens that a row of the model may have: none may be seen by part of what comes after it only."""
+    config = model.config.get_text_config()
     limits = [getattr(config, name, None) for name in ("max_position_embeddings", "sliding_window")]
-    limit = min((each for each in limits if each), default=longest)
-    if longest > limit:
-        raise ModelError(
-            f"a row of this table may take {longest:,} tokens, and the model reads {limit:,} at most; choose a model with a "
-            "longer context, shorter free texts, or fewer columns."
-        )
+    return min((int(each) for each in limits if each), default=None)

@@ -1,0 +1,45 @@
+"""Where ledgers lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from factory.privacy.places import ledger_near, ledger_of
+
+
+def test_a_ledger_lies_beside_its_file() -> None:
+    assert ledger_of(Path("a/tickets.csv")) == Path("a/tickets.csv.privacy.jsonl")
+    assert ledger_of(Path("a/shards")) == Path("a/shards.privacy.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("ledger", "path"),
+    [
+        ("a/b.csv.privacy.jsonl", "a/b.csv"),
+        ("a/b.csv.privacy.jsonl", "a"),
+        ("a/b.csv.privacy.jsonl", "."),
+        ("a/b.csv.privacy.jsonl", "a/link.csv"),
+        ("a/b.csv.privacy.jsonl", "a/b.csv.privacy.jsonl"),
+        ("a.privacy.jsonl", "a/b.csv"),
+        ("a.privacy.jsonl", "a/link.csv"),
+        ("a.privacy.jsonl", "c/link.csv"),
+        ("a/b.csv.privacy.jsonl", "c"),
+    ],
+)
+def test_it_is_found_from_all_that_holds_the_file(
+    ledger: str, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "c").mkdir()
+    (tmp_path / "a" / "b.csv").write_text("text\n")
+    (tmp_path / "a" / "link.csv").symlink_to("b.csv")
+    (tmp_path / "c" / "link.csv").symlink_to("../a/b.csv")
+    assert ledger_near(Path(path)) is None
+    (tmp_path / ledger).write_text("")
+    found = ledger_near(Path(path))
+    assert found is not None
+    assert found.resolve() == (tmp_path / ledger).resolve()
+    assert ledger_near(Path("elsewhere.csv")) is None

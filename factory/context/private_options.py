@@ -54,7 +54,7 @@ def _epsilon(value: object) -> object:
     return value
 
 
-Epsilon = Annotated[float, BeforeValidator(_epsilon), Field(ge=0.0, allow_inf_nan=True)]
+Epsilon = Annotated[float, Field(ge=0.0), BeforeValidator(_epsilon)]
 
 
 class LabelCounts(Strict):

@@ -27,6 +27,7 @@ from factory.prompts import Prompt, shipped_prompt
 from factory.records import Outcome, Provenance, Record, Rejected, derive_seed, digest, reject
 
 FIRST, LOOKAHEAD = "first", "lookahead"
+LIST_MARK = "1. "  # with which prompts of small models begin a list
 _SENTENCE = r" [^\n.?!]{12,110}[.?!]"
 _SENTENCES = rf"{_SENTENCE}( [A-Z][^\n.?!]{{6,90}}[.?!])?"
 
@@ -207,7 +208,7 @@ class Writer:
             return ""
         if self._options.small_model:
             begun = self._prompts[slot.kind].begun(self._values(slot), chat=chat).split("\n")[-1]
-            return bare_text(begun + answer)
+            return bare_text(begun.removeprefix(LIST_MARK) + answer)
         return bare_text(answer) if chat else first_line(answer)
 
     def _fields(self, slot: Slot, text: str) -> dict[str, Any]:

@@ -269,3 +269,21 @@ def test_records_that_come_in_are_passed_on(tmp_path: Path) -> None:
     path.write_text(json.dumps(steps))
     result = run(path, tmp_path / "out", Model(answer))
     assert result.rows == 9 and read(tmp_path / "out")[0]["text"] == "public"
+
+
+def test_a_small_model_goes_on_with_what_its_prompt_has_begun(tmp_path: Path) -> None:
+    forms: set[bool] = set()
+
+    def going_on(request: Request) -> str:
+        forms.add(request.constraint is not None)
+        begun = request.messages[-1]
+        assert begun.role == "assistant"
+        return f" wonder about order {request.seed}."
+
+    run(evolving(tmp_path, small_model=True, **TEST), tmp_path / "out", Model(going_on))
+    assert forms == {True}
+    rows = read(tmp_path / "out") + [json.loads(row["fields"]) for row in read(tmp_path / "out", "rejected")]
+    for row in rows:
+        assert re.fullmatch(r"\w+(, \w+)?( \w+)* wonder about order \d+\.|wonder about order \d+\.", row["text"]), row
+    assert {row["text"].startswith("wonder") for row in rows if row["variation"] == "fill"} == {True}
+    assert {row["text"].startswith("wonder") for row in rows if row["variation"] != "fill"} == {False}

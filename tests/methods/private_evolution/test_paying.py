@@ -88,6 +88,14 @@ def test_noise_counts_shape_the_rows_and_are_paid_for_once(tmp_path: Path) -> No
     assert spends(tmp_path) == before
 
 
+def test_counts_of_the_classes_have_noise(tmp_path: Path) -> None:
+    run(evolving(tmp_path, label_counts={"epsilon": 0.01}), tmp_path / "out", Model(answer))
+    with closing(sqlite3.connect(tmp_path / "out" / "journal.sqlite")) as journal:
+        ((value,),) = journal.execute("SELECT value FROM artifacts WHERE kind = 'counts'")
+    assert json.loads(value) != [150, 150], "the chance that both have none is 1 in 40,000"
+    assert [row["label"] for row in read(tmp_path / "out")]
+
+
 # --- not private ----------------------------------------------------------------------------------------------
 
 

@@ -45,7 +45,8 @@ class Options(StepOptions):
         data: The private texts, which vote.
         task: What the texts are, as a noun phrase: `messages that customers write to a shop`.
         classes: What a text of each class is like; the keys are the labels of the rows. Without it there are no classes.
-        subjects: What texts may be about, a few words each, taken in turn; it must not come from the private texts.
+        subjects: What texts may be about, a few words each, taken in turn: one list, or one for each class. Public: they must
+            not come from the private texts.
         rows: Texts to keep, over all classes.
         shares: Share of each class in the rows, known from elsewhere; equal ones by default.
         label_counts: Take the shares from the private texts, by counts with noise.
@@ -75,7 +76,7 @@ class Options(StepOptions):
     data: PrivateSource
     task: Sentence
     classes: dict[Label, Sentence] | None = Field(default=None, min_length=1)
-    subjects: list[Sentence] = Field(default=[])
+    subjects: list[Sentence] | dict[Label, list[Sentence]] = Field(default=[])
     rows: Count = 100
     shares: dict[Label, Weight] | None = None
     label_counts: LabelCounts | None = None
@@ -119,10 +120,12 @@ class Options(StepOptions):
         for option in ("shares", "label_counts"):
             if getattr(self, option) is not None and self.classes is None:
                 raise ValueError(f"'{option}' needs 'classes'")
-        for name in self.shares or ():
-            if name not in self.labels:
-                hint = did_you_mean(name, self.labels) or f"; there are {', '.join(self.labels)}"
-                raise ValueError(f"'shares' names the class '{name}', which 'classes' does not{hint}")
+        by_class = self.subjects if isinstance(self.subjects, dict) else {}
+        for option, names in (("shares", self.shares or {}), ("subjects", by_class)):
+            for name in names:
+                if name not in self.labels:
+                    hint = did_you_mean(name, self.labels) or f"; there are {', '.join(self.labels) or 'none'}"
+                    raise ValueError(f"'{option}' names the class '{name}', which 'classes' does not{hint}")
         if missing := [name for name in self.labels if self.shares is not None and name not in self.shares]:
             raise ValueError(
                 f"'shares' gives none for the class '{missing[0]}'; leave the class out of 'classes' instead"
@@ -135,6 +138,10 @@ class Options(StepOptions):
     def labels(self) -> list[str]:
         """Names of the classes; empty if there are none."""
         return list(self.classes or ())
+
+    def subjects_of(self, label: str) -> list[str]:
+        """What texts of a class may be about."""
+        return self.subjects.get(label, []) if isinstance(self.subjects, dict) else self.subjects
 
     @property
     def votes(self) -> bool:
@@ -165,5 +172,5 @@ class Options(StepOptions):
 
     def _sampling(self) -> SamplingOptions:
         if self.small_model:
-            return SamplingOptions(max_tokens=80, temperature=0.9, top_p=0.9, repetition_penalty=1.05, stop=["\n"])
+            return SamplingOptions(max_tokens=96, temperature=0.8, top_p=0.9, repetition_penalty=1.05, stop=["\n"])
         return SamplingOptions(max_tokens=512, temperature=1.0, top_p=1.0)

@@ -1,63 +1,39 @@
 """`factory.audit`: a lower bound beside each epsilon that a run claims.
 
-    audit("runs/dp_text")    ->  AuditReport(steps=(StepAudit("dp_lora", claimed=1.99, findings=(…)),))
+    audit("runs/dp_text")    ->  AuditReport(name="dp_text", steps=(StepAudit(claim=…, found=(…)),))
 
 The mechanism of each claim is run on canaries (`factory.privacy.auditing`); where canaries took part in the training itself,
-what it remembers of them is measured on the trained artifact (`factory.privacy.canaries`). What was found goes into
+what it remembers of them is measured on the trained artifact (`factory.canary_auditing`). What was found goes into
 `privacy.json`, the manifest and the card of the run. An audit finds faults; it never shows that something is safe.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
-import numpy as np
 
+from factory.canary_auditing import Remembered, Scorer, losses_under, read_canaries, remembered
+from factory.card import card
+from factory.claims import FILE, claims_of, not_private
 from factory.datasets_io.whole import write_whole
 from factory.errors import RunDirError, UserError
-from factory.manifest import card, file_hash
-from factory.privacy import canaries as canary_texts
+from factory.manifest import file_hash
 from factory.privacy.accounting import Mechanism, epsilon
-from factory.privacy.auditing import MOST_DELTA, Finding, play, setting_of, taking_part
+from factory.privacy.auditing import Finding, play, setting_of
+from factory.privacy.canaries import FILE as CANARIES_FILE
 from factory.privacy.claim import Audit, Claim, decoded, encoded
 from factory.privacy.one_run import CONFIDENCE
-from factory.privacy.randomness import Randomness, SecureRandomness, SeededRandomness
+from factory.privacy.randomness import SecureRandomness, SeededRandomness
 from factory.rundir import RunDir
 
-CLAIM: Final = "privacy.json"
 MADE_BY: Final = "factory audit"
 EXIT_HELD, EXIT_VIOLATION = 0, 5
-REFERENCES = 256
-WHITE_BOX, CANARIES = "white-box", "canaries"
+WHITE_BOX, CANARIES, ACCOUNTANT = "white-box", "canaries", "accountant"
 ARITHMETIC_ERROR = 1e-3
-
-
-class Scorer(Protocol):
-    """Loss of each text under what was trained."""
-
-    def __call__(self, folder: Path, texts: Sequence[str], labels: Sequence[str]) -> Sequence[float]:
-        """From the folder of the artifact, the texts and their classes."""
-
-
-class Remembered(msgspec.Struct, frozen=True, kw_only=True):
-    """How much a trained thing remembers of canaries.
-
-    Attributes:
-        taking_part: Canaries that were trained on.
-        mean: Their mean exposure in bits; about 1.4 for a model that remembers none.
-        most: The largest.
-        possible: The largest that there can be.
-    """
-
-    taking_part: int
-    mean: float
-    most: float
-    possible: float
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +43,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
         kind: `white-box` or `canaries`.
         finding: The bound, and what it is compared with.
         seed: Seed of its randomness; None for that of the operating system.
-        remembered: Of canaries.
+        remembered: Of canaries that took part in the training.
     """
 
     kind: str
@@ -83,7 +59,7 @@ class StepAudit(msgspec.Struct, frozen=True, kw_only=True):
         claim: The claim.
         recomputed: Epsilon of its noise, rate, steps and counts, by the accountant; None where nothing is claimed.
         found: The audits.
-        note: Why there are none, or what they cannot see; empty for nothing to say.
+        note: Why there are none; empty where there are.
     """
 
     claim: Claim
@@ -139,7 +115,7 @@ def audit(
     Args:
         directory: Run directory.
         steps: Steps of training to audit; by default as many as cost an epsilon of 2, at most 300.
-        canaries: Whether to score canaries that took part in the training.
+        canaries: Whether to look at canaries that took part in the training.
         seed: Of the first audit, for one that can be repeated; by default the operating system's randomness.
         repeats: How many times the mechanism is audited; all bounds hold together.
         scorer: Computes losses under what was trained; that of the factory by default.
@@ -153,107 +129,86 @@ def audit(
     run.require_manifest()
     with run.locked():
         manifest = run.require_manifest()
-        claims = _claims(run, manifest)
         seeds = [None if seed is None else seed + number for number in range(repeats)]
-        done = tuple(_step(run, claim, steps, seeds, scorer if canaries else None, canaries) for claim in claims)
+        done = []
+        for claim in _claims(run, manifest):
+            found = _mechanism(claim, steps, seeds) if _claims_something(claim) else []
+            if found and canaries:
+                found += _memory(run, manifest, claim, scorer)
+            done.append(_step(claim, found))
         _file(run, manifest, done)
-    return AuditReport(name=run.path.resolve().name, steps=done)
+    return AuditReport(name=run.path.resolve().name, steps=tuple(done))
 
 
 def _claims(run: RunDir, manifest: dict[str, Any]) -> list[Claim]:
-    """Claims of the steps, as their files have them."""
-    listed = (manifest.get("privacy") or {}).get("claims") or []
+    """Claims of the steps, as their files have them; the manifest must say the same."""
+    listed = claims_of(manifest)
     if not listed:
+        why = not_private(manifest)
         raise UserError(
             f"{run.path}: no step of this run claims differential privacy, so that there is nothing to audit."
+            f"{f' {why}' if why else ''}"
         )
-    found = []
-    for each in listed:
-        path = run.artifacts / str(each.get("step")) / CLAIM
+    held = []
+    for claim in listed:
+        path = run.artifacts / claim.step / FILE
         try:
-            found.append(decoded(path.read_bytes()))
+            found = decoded(path.read_bytes())
         except (OSError, msgspec.DecodeError) as error:
             raise RunDirError(
                 f"{path}: the claim cannot be read ({error}); run the recipe again in this directory, which makes it anew."
             ) from error
-        if _bare(msgspec.to_builtins(found[-1])) != _bare(each):
+        if msgspec.structs.replace(found, audits=claim.audits) != claim:
             raise RunDirError(
                 f"{path}: differs from the claim in the manifest; run the recipe again in this directory, which makes both."
             )
+        held.append(found)
+    return held
+
+
+def _claims_something(claim: Claim) -> bool:
+    return claim.private and claim.epsilon is not None and claim.noise_multiplier > 0 and claim.steps > 0
+
+
+def _step(claim: Claim, found: Sequence[Found]) -> StepAudit:
+    if not _claims_something(claim):
+        why = f" ({claim.why_not})" if claim.why_not else ""
+        return StepAudit(
+            claim=claim, recomputed=None, found=(), note=f"claims no finite epsilon{why}: nothing to audit"
+        )
+    spent = Mechanism(noise_multiplier=claim.noise_multiplier, sample_rate=claim.sample_rate, steps=claim.steps)
+    cost = epsilon([spent], claim.delta) + claim.epsilon_counts
+    return StepAudit(claim=claim, recomputed=cost, found=tuple(found))
+
+
+def _mechanism(claim: Claim, steps: int | None, seeds: Sequence[int | None]) -> list[Found]:
+    """The mechanism on canaries, once for each seed."""
+    setting = setting_of(claim, steps)
+    confidence = 1 - (1 - CONFIDENCE) / len(seeds)
+    found = []
+    for seed in seeds:
+        randomness = SecureRandomness() if seed is None else SeededRandomness(seed)
+        finding = play(setting, randomness, delta=claim.delta, confidence=confidence)
+        found.append(Found(kind=WHITE_BOX, finding=finding, seed=seed))
     return found
 
 
-def _bare(claim: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in json.loads(json.dumps(claim)).items() if name not in ("audits", "format")}
+def _memory(run: RunDir, manifest: dict[str, Any], claim: Claim, scorer: Scorer | None) -> Iterator[Found]:
+    """What the trained artifact remembers, where canaries took part."""
+    folder = run.artifacts / claim.step
+    for path in sorted(folder.rglob(CANARIES_FILE)):
+        drawn = read_canaries(path)
+        if scorer is None:
+            options = _options(manifest, claim.step)
+            scorer = losses_under(folder, str(options.get("model", "embedded")), options.get("revision"))
+        kept = remembered(drawn, claim, scorer)
+        yield Found(kind=CANARIES, finding=kept.finding, remembered=kept)
 
 
-def _step(
-    run: RunDir, claim: Claim, steps: int | None, seeds: Sequence[int | None], scorer: Scorer | None, canaries: bool
-) -> StepAudit:
-    if not claim.private or claim.epsilon is None or claim.noise_multiplier <= 0:
-        why = f": {claim.why_not}" if claim.why_not else ""
-        return StepAudit(claim=claim, recomputed=None, found=(), note=f"claims no epsilon{why}; nothing to audit")
-    spent = Mechanism(noise_multiplier=claim.noise_multiplier, sample_rate=claim.sample_rate, steps=claim.steps)
-    setting = setting_of(claim, steps)
-    confidence = 1 - (1 - CONFIDENCE) / len(seeds)
-    found = [
-        Found(
-            kind=WHITE_BOX,
-            finding=play(setting, _randomness(seed), delta=claim.delta, confidence=confidence),
-            seed=seed,
-        )
-        for seed in seeds
-    ]
-    found += list(_remembered(run, claim, scorer)) if canaries else []
-    return StepAudit(claim=claim, recomputed=epsilon([spent], claim.delta) + claim.epsilon_counts, found=tuple(found))
-
-
-def _randomness(seed: int | None) -> Randomness:
-    return SecureRandomness() if seed is None else SeededRandomness(seed)
-
-
-def _remembered(run: RunDir, claim: Claim, scorer: Scorer | None) -> Iterator[Found]:
-    """What the trained artifact shows of each file of canaries."""
-    for path in sorted((run.artifacts / claim.step).rglob(canary_texts.FILE)):
-        try:
-            drawn = canary_texts.decoded(path.read_bytes())
-        except msgspec.DecodeError as error:
-            raise RunDirError(f"{path}: no file of canaries ({error}).") from error
-        if any(canary.included for canary in drawn):
-            yield _score(path.parent, drawn, claim, scorer or _scorer())
-
-
-def _scorer() -> Scorer:
-    from factory.privacy.scoring import losses
-
-    return losses
-
-
-def _score(folder: Path, drawn: Sequence[canary_texts.Canary], claim: Claim, scorer: Scorer) -> Found:
-    labels = sorted({canary.label for canary in drawn} - {""})
-    others = canary_texts.draw(REFERENCES, SecureRandomness(), labels)
-    every = [*drawn, *others]
-    losses = scorer(folder, [each.text for each in every], [each.label for each in every])
-    own, coins = list(losses[: len(drawn)]), [canary.included for canary in drawn]
-    left_out = [loss for loss, coin in zip(own, coins, strict=True) if not coin] + list(losses[len(drawn) :])
-    exposures = canary_texts.exposure([loss for loss, coin in zip(own, coins, strict=True) if coin], left_out)
-    delta = min(claim.delta, MOST_DELTA)
-    share = taking_part(claim.sample_rate, claim.steps)
-    spent = Mechanism(noise_multiplier=claim.noise_multiplier, sample_rate=claim.sample_rate, steps=claim.steps)
-    finding = Finding(
-        bound=canary_texts.canary_bound([-loss for loss in own], coins, delta, share=share),
-        claimed=epsilon([spent], delta),
-        delta=delta,
-        steps=claim.steps,
-        unpaid=0,
-    )
-    remembered = Remembered(
-        taking_part=len(exposures),
-        mean=float(np.mean(exposures)),
-        most=max(exposures),
-        possible=math.log2(len(left_out) + 1),
-    )
-    return Found(kind=CANARIES, finding=finding, remembered=remembered)
+def _options(manifest: dict[str, Any], step: str) -> dict[str, Any]:
+    """Options of a step, as the recipe has them."""
+    written = [next(iter(each.values())) for each in manifest["recipe"]["steps"]]
+    return next((options for told, options in zip(manifest["steps"], written, strict=True) if told["step"] == step), {})
 
 
 # --- where it is written ------------------------------------------------------------------------------
@@ -263,12 +218,11 @@ def _file(run: RunDir, manifest: dict[str, Any], done: Sequence[StepAudit]) -> N
     """Into the claims, then the card, then the manifest; each file whole or as it was."""
     for step in done:
         claim = msgspec.structs.replace(step.claim, audits=_audits(step))
-        write_whole(run.artifacts / claim.step / CLAIM, encoded(claim))
-        plain = msgspec.to_builtins(claim.audits)
-        listed = [each for each in manifest["privacy"]["claims"] if each.get("step") == claim.step]
+        write_whole(run.artifacts / claim.step / FILE, encoded(claim))
+        listed = [each for each in manifest["privacy"]["claims"] if each["step"] == claim.step]
         listed += [each["privacy"] for each in manifest["steps"] if each["step"] == claim.step and each.get("privacy")]
         for each in listed:
-            each["audits"] = plain
+            each["audits"] = msgspec.to_builtins(claim.audits)
     data = run.path / "data"
     if data.is_dir() and (run.path / "README.md").exists():
         size = sum(path.stat().st_size for path in data.rglob("*") if path.is_file())
@@ -279,10 +233,11 @@ def _file(run: RunDir, manifest: dict[str, Any], done: Sequence[StepAudit]) -> N
 def _audits(step: StepAudit) -> tuple[Audit, ...]:
     """The highest bound of each kind; what was found to be violated before stays so until the run is made anew."""
     best = {each.kind: each for each in step.claim.audits if each.violation}
-    for found in sorted(step.found, key=lambda each: each.finding.bound.lower):
-        earlier = best.get(found.kind)
-        if found.finding.violation or earlier is None or not earlier.violation:
+    for found in sorted(step.found, key=lambda each: (each.finding.violation, each.finding.bound.lower)):
+        if found.finding.violation or found.kind not in best or not best[found.kind].violation:
             best[found.kind] = _entry(found)
+    if step.understated and step.recomputed is not None:
+        best[ACCOUNTANT] = Audit(kind=ACCOUNTANT, lower_bound=step.recomputed, confidence=1.0, violation=True)
     return tuple(best.values())
 
 
@@ -325,5 +280,5 @@ def write(report: AuditReport, path: str | Path) -> None:
     Raises:
         DiskError: If it cannot be written.
     """
-    encoded_ = msgspec.json.encode({"made_by": MADE_BY, "violation": report.violation, "audit": report})
-    write_whole(Path(path), msgspec.json.format(encoded_, indent=2) + b"\n")
+    found = msgspec.json.encode({"made_by": MADE_BY, "violation": report.violation, "audit": report})
+    write_whole(Path(path), msgspec.json.format(found, indent=2) + b"\n")

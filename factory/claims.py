@@ -4,13 +4,13 @@
         ->  {"output_private": False, "why": "", "claims": [{"step": "dp_lora", "epsilon": 1.99, …}]}
     not_private(manifest)  ->  ""      or why the rows may not be shared
 
-It fails closed: a step that read private rows and claims nothing has released nothing.
+It fails closed: a step that may read private rows, and neither claims anything nor says that it has read none, has released
+nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,11 @@ import msgspec
 
 from factory.context import Stats
 from factory.datasets_io.whole import write_whole
-from factory.errors import FactoryError, RunDirError
+from factory.errors import RunDirError
 from factory.journal import disk_error
 from factory.privacy.claim import Claim, decoded, encoded
 from factory.privacy.section import contradicted
-from factory.recipe import Recipe, Step
+from factory.recipe import Recipe
 from factory.recipe.taint import declares_private
 
 FILE = "privacy.json"
@@ -53,17 +53,9 @@ def _held_back(claims: Iterable[dict[str, Any]]) -> list[str]:
 
 
 def _unclaimed(recipe: Recipe, stats: Stats) -> str:
-    silent = [step.name for step in recipe.steps if _reads(step, recipe.base) and stats[step.name].privacy is None]
+    told = [(step, stats[step.name]) for step in recipe.steps if declares_private(step)]
+    silent = [step.name for step, found in told if found.privacy is None and not found.unread]
     return f"'{silent[0]}' has read private rows and claims no protection for them" if silent else ""
-
-
-def _reads(step: Step, base: Path) -> bool:
-    """Whether a step reads private rows, as it may be told not to; it does where that cannot be told."""
-    if declares_private(step):
-        with suppress(FactoryError):
-            return bool(step.private_files(base))
-        return True
-    return False
 
 
 def claims_of(manifest: dict[str, Any]) -> list[Claim]:

@@ -114,6 +114,7 @@ def execute(
         progress: Whether to report.
         unmade: Ask nothing, and file with it what the journal cannot answer.
     """
+    recipe.require_sound()
     return run_to_end(_Run(recipe, directory, list(overrides), limit, engine, progress, unmade).execute())
 
 

@@ -23,14 +23,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench import load
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = Path(__file__).resolve()
 PRIVATE, PLAIN, ONE = "private", "not private", "one text at a time"
-NOISE, NORM, RATE, MAX_TOKENS = 0.6, 0.1, 0.01, 64
+NOISE, NORM, RATE = 0.6, 0.1, 0.01
 CLASSES = {
     "billing": "about a bill, a payment, a refund or a price",
     "delivery": "about a parcel, its way, its driver or its date",
@@ -39,6 +39,13 @@ CLASSES = {
 
 
 # --- steps --------------------------------------------------------------------------------------------
+
+
+class Times(NamedTuple):
+    """Seconds of a step: on the clock, and those of all cores together, which others on the machine disturb less."""
+
+    wall: float
+    cpu: float
 
 
 class Bench:
@@ -62,7 +69,7 @@ class Bench:
             expected_batch=given.batch,
             randomness=SecureRandomness(),
         )
-        self.examples = _examples(base, given.batch, given.prompt_tokens if given.method == "prompt" else 0)
+        self.examples = _examples(base, given)
         self.parts = list(micro_batches(self.examples, given.micro_batch))
         self.about = f"{self.tuning.about}; {base.name}, {str(base.dtype).removeprefix('torch.')}, {base.device}"
         self.cuda = torch.cuda if torch.cuda.is_available() else None
@@ -77,7 +84,7 @@ class Bench:
 
     def _private(self, parts: list[list[Any]]) -> None:
         for part in parts:
-            self.private_optimizer.accumulate(self.tuning.gradients(part))
+            self.private_optimizer.accumulate(self.tuning.gradients(part), records=len(part))
         self.private_optimizer.release()
 
     def plain(self) -> None:
@@ -87,13 +94,13 @@ class Bench:
         self.plain_optimizer.step()
         self.plain_optimizer.zero_grad()
 
-    def seconds(self, step: Callable[[], None]) -> float:
+    def seconds(self, step: Callable[[], None]) -> Times:
         """Of one step, the device's work included."""
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         step()
         if self.cuda is not None:
             self.cuda.synchronize()
-        return time.perf_counter() - began
+        return Times(time.perf_counter() - began, time.process_time() - used)
 
 
 def _base(given: argparse.Namespace) -> Any:
@@ -113,19 +120,20 @@ def _tuning(given: argparse.Namespace, base: Any) -> Any:
     from factory.privacy.tuning import LoraTuning, PromptTuning
 
     if given.method == "prompt":
-        return PromptTuning(base, tokens=given.prompt_tokens, initial=None, scale=MAX_TOKENS)
-    return LoraTuning(base, rank=given.rank, alpha=2.0 * given.rank, targets=None, scale=MAX_TOKENS)
+        return PromptTuning(base, tokens=given.prompt_tokens, initial=None, scale=given.max_tokens)
+    return LoraTuning(base, rank=given.rank, alpha=2.0 * given.rank, targets=None, scale=given.max_tokens)
 
 
-def _examples(base: Any, count: int, before: int) -> list[Any]:
+def _examples(base: Any, given: argparse.Namespace) -> list[Any]:
     """Tickets of the demonstration corpus."""
     import csv
 
     from factory.privacy.objective import Encoder
 
-    encoder = Encoder(base, {label: f"A ticket ({what}): " for label, what in CLASSES.items()}, MAX_TOKENS, before)
+    heads = {label: f"A ticket ({what}): " for label, what in CLASSES.items()}
+    encoder = Encoder(base, heads, given.max_tokens, given.prompt_tokens if given.method == "prompt" else 0)
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, ROOT / "scripts" / "make_tickets", "--out", folder, "--rows", str(count)]
+        command = [sys.executable, ROOT / "scripts" / "make_tickets", "--out", folder, "--rows", str(given.batch)]
         subprocess.run(command, check=True, capture_output=True)
         with (Path(folder) / "tickets.csv").open(encoding="utf-8") as file:
             return [encoder.encode(row["text"], row["label"]) for row in csv.DictReader(file)]
@@ -136,7 +144,7 @@ def bench_step(given: argparse.Namespace) -> None:
     steps = {PLAIN: bench.plain, PRIVATE: bench.private, ONE: bench.one}
     for step in steps.values():
         bench.seconds(step)  # warms up
-    times: dict[str, list[float]] = {name: [] for name in steps}
+    times: dict[str, list[Times]] = {name: [] for name in steps}
     for number in range(given.rounds):
         for name in list(steps)[:: -1 if number % 2 else 1]:
             times[name].append(bench.seconds(steps[name]))
@@ -145,15 +153,23 @@ def bench_step(given: argparse.Namespace) -> None:
         f"{bench.about}; {given.batch} texts of {tokens / given.batch:.0f} tokens on average, {given.micro_batch} at once"
     )
     for name, found in times.items():
-        print(f"  {name:<20} median {statistics.median(found):.3f} s ({min(found):.3f} to {max(found):.3f})")
+        walls = [each.wall for each in found]
+        cpu = statistics.median(each.cpu for each in found)
+        print(
+            f"  {name:<20} median {statistics.median(walls):.3f} s ({min(walls):.3f} to {max(walls):.3f}), cores {cpu:.3f} s"
+        )
     print(f"  private / not private: {_ratio(times[PRIVATE], times[PLAIN])}")
-    print(f"  one text at a time / private: {_ratio(times[ONE], times[PRIVATE])} ({given.rounds} rounds; {load()})")
+    print(f"  one text at a time / private: {_ratio(times[ONE], times[PRIVATE])}")
+    print(f"  {given.rounds} rounds; {load()}")
 
 
-def _ratio(above: list[float], below: list[float]) -> str:
+def _ratio(above: list[Times], below: list[Times]) -> str:
     """Median of the ratios of each round, with their range."""
-    found = [one / other for one, other in zip(above, below, strict=True)]
-    return f"{statistics.median(found):.3f} ({min(found):.3f} to {max(found):.3f})"
+    parts = []
+    for name in Times._fields:
+        found = [getattr(one, name) / getattr(other, name) for one, other in zip(above, below, strict=True)]
+        parts.append(f"{name} {statistics.median(found):.3f} ({min(found):.3f} to {max(found):.3f})")
+    return ", ".join(parts)
 
 
 def bench_memory(given: argparse.Namespace) -> None:
@@ -215,7 +231,7 @@ def _recipe(given: argparse.Namespace, name: str, epsilon: str) -> Path:
     data = {"path": str(given.tickets.resolve()), "text": given.text, "label": given.label, "private": False}
     options = {"data": data, "classes": classes, "task": given.task, "model": given.model, "rows": given.rows}
     options |= {"epsilon": "inf" if math.isinf(float(epsilon)) else float(epsilon), "steps": given.steps}
-    options |= {"batch_size": given.batch, "micro_batch": given.micro_batch}
+    options |= {"batch_size": given.batch, "micro_batch": given.micro_batch, "max_tokens": given.max_tokens}
     options |= json.loads(given.options)
     recipe = {
         "name": name,
@@ -242,6 +258,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=0, help="first layers of the model only")
     parser.add_argument("--batch", type=int, default=None, help="texts of a step; 32, for utility 256")
     parser.add_argument("--micro-batch", type=int, default=16)
+    parser.add_argument("--max-tokens", type=int, default=64, help="of a text; longer ones are cut")
     parser.add_argument("--prompt-tokens", type=int, default=20)
     parser.add_argument("--rank", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)

@@ -40,7 +40,7 @@ class Options(StepOptions):
 
 
 def private_files(options: Options, base: Path) -> list[Path]:
-    return [options.data.find(base)] if options.reads and options.data.private else []
+    return [options.data.find(base)] if options.data.private else []
 
 
 def files(options: Options, base: Path) -> list[Path]:
@@ -69,6 +69,7 @@ async def run(records: AsyncIterator[Record], ctx: Context, options: Options) ->
         ledger.spend(name, steps=1)
         return name.encode()
 
+    ctx.stats.unread = not options.reads
     name = (await ctx.artifact(digest("noisy", sorted(text.text for text in texts)), begin, kind="run")).decode()
     if options.claims:
         ctx.stats.privacy = msgspec.to_builtins(claim(ctx.step, name, options, len(texts)))

@@ -302,3 +302,6 @@ def test_an_unfinished_run_says_what_is_known_of_it(folder: Path) -> None:
     stats = Stats(["noisy", "exact"])
     assert privacy(recipe, stats, finished=False) == {"output_private": False, "why": "", "claims": []}
     assert privacy(recipe, stats, finished=True)["output_private"] is True  # type: ignore[index]
+    held = privacy(factory.load_recipe("alone.yaml", ["noisy.epsilon=null"]), stats, finished=False)
+    assert held is not None
+    assert held["output_private"] is True

@@ -11,7 +11,7 @@ import pytest
 
 import factory as package
 from factory.datasets_io.rows import read_rows
-from factory.privacy.claim import Claim
+from factory.privacy.claim import Audit, Claim
 from factory.privacy.ledger import ledger_of
 
 from .driver import Command, in_process, write_rows
@@ -137,7 +137,8 @@ def test_a_file_says_that_it_is_private_and_lies_in_no_run_and_no_dataset(factor
     asked = ("evaluate", "runs/eps8", "--test", "test.jsonl", "--private", "tickets.jsonl", *QUICK)
     (tmp_path / "set" / "data").mkdir(parents=True)
     (tmp_path / "set" / "data" / "train-00000.parquet").write_bytes(b"")
-    for place in ("runs/eps8/e.json", "runs/eps8/data/e.json", "set/e.json", "set/data/e.json"):
+    (tmp_path / "runs" / "zero" / "more" / "figures").mkdir(parents=True)
+    for place in ("runs/eps8/e.json", "runs/zero/more/figures/e.json", "set/e.json", "set/data/e.json"):
         done = factory(*asked, "--out", place)
         assert done.code == 2
         assert "the figures are private and would lie in" in done.err
@@ -221,6 +222,14 @@ def test_a_seed_that_all_know_is_no_privacy_in_the_table_either(factory: Command
     assert "rows stay private (the noise has a seed)" in " ".join(done.out.split())
 
 
+def test_a_claim_that_an_audit_contradicts_is_none(factory: Command, tmp_path: Path) -> None:
+    audit = Audit(kind="white-box", lower_bound=9.5, confidence=0.95, violation=True)
+    claims(tmp_path / "runs" / "eps8", claim("rows", 7.99, audits=(audit,)))
+    done = factory("evaluate", "runs/eps8", "--test", "test.jsonl", *QUICK)
+    assert done.out.splitlines()[3].split()[:2] == ["eps8", "none"]
+    assert "but an audit found epsilon to be at least 9.50" in " ".join(done.out.split())
+
+
 MAPPING = "{path: tickets.jsonl, private: true}"
 
 
@@ -301,7 +310,6 @@ def test_a_card_without_an_evaluation_has_no_such_part(factory: Command, tmp_pat
         ("path: test.jsonl", "path: tset.jsonl", "tset.jsonl: no such file or folder"),
         ("path: test.jsonl", "path: tickets.jsonl", "tickets.jsonl was declared private before"),
         ("path: test.jsonl", "path: test.jsonl, private: true", "measuring rows by private ones tells which those are"),
-        ("path: eps8_made.jsonl", "path: runs/inf", "belongs to a run whose rows stay private"),
     ],
 )
 def test_the_step_is_checked(factory: Command, tmp_path: Path, old: str, new: str, sentence: str) -> None:

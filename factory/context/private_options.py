@@ -54,7 +54,7 @@ def _epsilon(value: object) -> object:
     return value
 
 
-Epsilon = Annotated[float, Field(ge=0.0), BeforeValidator(_epsilon)]
+Epsilon = Annotated[float, BeforeValidator(_epsilon), Field(ge=0.0)]
 
 
 class LabelCounts(Strict):
@@ -91,6 +91,7 @@ class PrivateTextOptions(StepOptions):
         precision: Of the frozen model; what is trained is float32.
         model: A causal language model: `embedded`, a folder, or a Hub id.
         revision: Revision on the Hub.
+        chat: Whether task and class stand in the form of a chat; by default where the model has one.
         rows: Texts to write.
         temperature: Divides the logits.
         top_p: Nucleus mass; 1 leaves out nothing, which keeps the texts' variety.
@@ -120,6 +121,7 @@ class PrivateTextOptions(StepOptions):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     model: Annotated[str, Field(min_length=1)] = "embedded"
     revision: str | None = None
+    chat: bool | None = None
     rows: Count = 1000
     temperature: Annotated[float, Field(gt=0.0, le=5.0)] = 1.0
     top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
@@ -214,8 +216,8 @@ def _validation(options: PrivateTextOptions, base: Path) -> None:
 
 
 def private_files_of(options: PrivateTextOptions, base: Path) -> list[Path]:
-    """The private texts, if they are read."""
-    return [options.data.find(base)] if options.trains else []
+    """The private texts."""
+    return [options.data.find(base)]
 
 
 def public_files_of(options: PrivateTextOptions, base: Path) -> list[Path]:

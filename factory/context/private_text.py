@@ -62,6 +62,18 @@ class Writer(Protocol):
         """Free the model."""
 
 
+class Head(NamedTuple):
+    """What the model reads before a text.
+
+    Attributes:
+        messages: Role and content, for models that know the form of a chat.
+        text: For all others.
+    """
+
+    messages: list[list[str]]
+    text: str
+
+
 @dataclass(frozen=True)
 class Training:
     """What a method is to train.
@@ -81,7 +93,7 @@ class Training:
     """
 
     texts: Sequence[PrivateText]
-    heads: Mapping[str, str]
+    heads: Mapping[str, Head]
     noise_multiplier: float
     sample_rate: float
     expected_batch: float
@@ -137,22 +149,24 @@ async def write_private(
         writing.close()
 
 
-def heads_of(options: PrivateTextOptions, head: Prompt) -> dict[str, str]:
+def heads_of(options: PrivateTextOptions, head: Prompt) -> dict[str, Head]:
     """What the model reads before a text of each class."""
-    classes = options.classes or {"": ""}
-    rendered = {
-        label: head.render({"task": options.task, "label": label, "description": description}, chat=False).text or ""
-        for label, description in classes.items()
-    }
-    if len(set(rendered.values())) < len(rendered):
+    found: dict[str, Head] = {}
+    for label, description in (options.classes or {"": ""}).items():
+        values = {"task": options.task, "label": label, "description": description}
+        text = head.render(values, chat=False).text or ""
+        found[label] = Head(
+            [[message.role, message.content] for message in head.render(values, chat=True).messages], text
+        )
+    if len({each.text for each in found.values()}) < len(found):
         raise OptionError("classes", "two classes have the same head, so that the model cannot tell them apart.")
-    return rendered
+    return found
 
 
 class _Writing:
     """One training, and the texts that are written with it."""
 
-    def __init__(self, ctx: Context, options: PrivateTextOptions, maker: Maker, heads: dict[str, str]) -> None:
+    def __init__(self, ctx: Context, options: PrivateTextOptions, maker: Maker, heads: dict[str, Head]) -> None:
         self._ctx, self._options, self._maker, self._heads = ctx, options, maker, heads
         self._writer: Writer | None = None
         self._turned_away: Counter[str] = Counter()
@@ -272,6 +286,7 @@ class _Writing:
             return self._maker.fit(training, say)
 
         model = await self._ctx.artifact(key, fit, kind="private model")
+        self._ctx.stats.unread = True
         self._ctx.stats.trained = f"`{self._ctx.method}`, not trained: no private text was read"
         self._ctx.note("epsilon is 0: no private text was read; these are the texts that the model writes as it is")
         return _Trained(model, f"{UNTRAINED}-{key[:12]}", None, None)

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from jinja2 import TemplateError
 
 from factory.context.private_options import PrivateTextOptions
-from factory.context.private_text import Training, Writer
+from factory.context.private_text import Head, Training, Writer
 from factory.engines.model_source import locate_model
 from factory.engines.protocol import Sampling
+from factory.errors import OptionError
 from factory.prompts import Prompt
 from factory.recipe.identity import model_folder, model_identity
 from factory.recipe.schema import EngineOptions
@@ -62,7 +64,7 @@ class TextMaker:
     def learns(self) -> dict[str, Any]:
         """Everything that decides what is learnt, besides texts, heads, noise and seed."""
         options = self.options
-        names = ("max_grad_norm", "learning_rate", "schedule", "max_tokens", "precision")
+        names = ("max_grad_norm", "learning_rate", "schedule", "max_tokens", "precision", "chat")
         return {
             "kind": self.kind,
             "format": FORMAT,
@@ -169,11 +171,28 @@ class TextMaker:
 
         return load_base(self.folder(), dtype=self.options.precision, name=self.options.model)
 
-    def encoder(self, base: Base, heads: Mapping[str, str]) -> Encoder:
+    def encoder(self, base: Base, heads: Mapping[str, Head]) -> Encoder:
         """What makes examples of texts."""
         from factory.privacy.objective import Encoder
 
-        return Encoder(base, heads, self.options.max_tokens, self.before)
+        rendered = {label: self._rendered(base, head) for label, head in heads.items()}
+        return Encoder(base, rendered, self.options.max_tokens, self.before)
+
+    def _rendered(self, base: Base, head: Head) -> str:
+        template = getattr(base.tokenizer, "chat_template", None)
+        if self.options.chat and not template:
+            raise OptionError("chat", f"is true, but {self.options.model} has no chat template; leave it out.")
+        if not template or self.options.chat is False:
+            return head.text
+        turns = [{"role": role, "content": content} for role, content in head.messages]
+        try:
+            text = str(base.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+        except (TemplateError, ValueError) as error:
+            raise OptionError(
+                "chat", f"{self.options.model}: its chat template fails ({error}); set chat: false."
+            ) from error
+        first = base.tokenizer.bos_token  # stands before the soft prompt already
+        return text.removeprefix(first) if base.start and first else text
 
     def folder(self) -> str:
         """The folder of the base model; one on the Hub is fetched."""

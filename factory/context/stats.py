@@ -57,6 +57,7 @@ class StepStats:
         trained: The model that the step has trained itself and drawn rows from, in words; empty for all others.
         privacy: What the step claims of the privacy of its rows: a `factory.privacy.claim.Claim` as plain data; None for
             a step that is not differentially private, and before it has ended.
+        unread: Whether a step that may read private rows has read none of them, so that it has nothing to claim.
     """
 
     read: int = 0
@@ -75,6 +76,7 @@ class StepStats:
     doing: str = ""
     trained: str = ""
     privacy: dict[str, Any] | None = None
+    unread: bool = False
 
     def stage(self, name: str) -> StageStats:
         """The stage of that name, made when first asked for."""

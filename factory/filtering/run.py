@@ -36,7 +36,7 @@ from factory.recipe.taint import require_public
 
 EXIT_DONE, EXIT_INTERRUPTED = 0, 130
 TELLS = "what is kept and what is dropped by private rows tells which those are; filter against public ones"
-COPIED = "its rows would be written as a dataset; name it in 'data' of a differentially private method instead"
+COPIED = "its rows would be written as a dataset that nothing marks as private; filter rows that may be shown"
 ASKED = "asked"  # filters as they were asked for: told apart before the columns are known
 
 

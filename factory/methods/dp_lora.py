@@ -68,6 +68,7 @@ class Options(PrivateTextOptions):
         precision: Of the frozen model.
         model: A causal language model: `embedded`, a folder, or a Hub id.
         revision: Revision on the Hub.
+        chat: Whether task and class stand in the form of a chat; by default where the model has one.
         rows: Texts to write.
         temperature: Divides the logits.
         top_p: Nucleus mass; 1 leaves out nothing.

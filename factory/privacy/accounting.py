@@ -11,6 +11,7 @@ holds for adding or removing one record.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 
 import msgspec
@@ -45,8 +46,15 @@ def epsilon(mechanisms: Sequence[Mechanism], delta: float) -> float:
 
     Returns:
         0 where nothing was done.
+
+    Raises:
+        ValueError: If delta, a rate or a noise is none.
     """
     done = [each for each in mechanisms if each.steps]
+    if not 0 < delta < 1:
+        raise ValueError(f"delta is {delta:g}; expected a number above 0 and below 1")
+    if any(not 0 < each.sample_rate <= 1 or math.isnan(each.noise_multiplier) or each.steps < 0 for each in done):
+        raise ValueError("expected sample rates above 0 and at most 1, noise that is a number, and steps")
     if not done:
         return 0.0
     if any(each.noise_multiplier <= 0 for each in done):
@@ -64,7 +72,12 @@ def _prv_epsilon(mechanisms: Sequence[Mechanism], delta: float) -> float:
 
     accountant = PRVAccountant()
     accountant.history = [(each.noise_multiplier, each.sample_rate, each.steps) for each in mechanisms]
-    return float(accountant.get_epsilon(delta, eps_error=EPSILON_ERROR))
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # of a bound that only sizes its grid, and of logarithms of 0
+        try:
+            return max(0.0, float(accountant.get_epsilon(delta, eps_error=EPSILON_ERROR)))
+        except ValueError:  # a delta below the rounding errors of its grid; the bound by Renyi divergence has none
+            return math.inf
 
 
 def noise_for(target: float, *, delta: float, sample_rate: float, steps: int) -> float:
@@ -97,7 +110,7 @@ def noise_for(target: float, *, delta: float, sample_rate: float, steps: int) ->
 
 def _between(low: float, wasted: float, high: float, spent: float, target: float) -> float:
     """Where epsilon meets the target, were its logarithm a straight line over that of the noise; never at an end."""
-    share = math.log(wasted / target) / math.log(wasted / spent)
+    share = math.log(wasted / target) / math.log(wasted / max(spent, 1e-9))
     share = min(0.95, max(0.05, share))
     return math.exp(math.log(low) + share * math.log(high / low))
 
@@ -206,10 +219,10 @@ def default_delta(records: int) -> float:
 
 
 def rounded(records: int) -> int:
-    """A count rounded down to two significant digits, which may be told where the count may not.
+    """A count rounded down to two significant digits, or to tens, which may be told where the count may not.
 
-    >>> rounded(6920), rounded(87)
-    (6900, 87)
+    >>> rounded(6920), rounded(87), rounded(9)
+    (6900, 80, 1)
     """
-    scale: int = 10 ** max(0, len(str(records)) - DIGITS_KEPT)
-    return records // scale * scale
+    scale: int = 10 ** max(1, len(str(records)) - DIGITS_KEPT)
+    return max(1, records // scale * scale)

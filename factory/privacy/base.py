@@ -14,6 +14,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
+from factory.engines.embedded import without_progress_bars
 from factory.errors import UserError
 
 _PROBE = 12
@@ -121,11 +122,11 @@ def load_base(folder: str, *, dtype: str = "auto", name: str = "") -> Base:
     name = name or Path(folder).name
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     transformers = importlib.import_module("transformers")
+    kind = getattr(torch, _kind(dtype, device))
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-        model = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, dtype=getattr(torch, _kind(dtype, device)), device_map={"": device}
-        )
+        with without_progress_bars():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+            model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=kind, device_map={"": device})
     except (OSError, ValueError) as error:
         raise UserError(f"model {name}: does not load as a causal language model ({error}).") from error
     return Base(model, tokenizer, name)

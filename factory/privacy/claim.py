@@ -22,7 +22,7 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     """What an audit found.
 
     Attributes:
-        kind: `white-box` or `canaries`.
+        kind: `white-box`, `canaries`, or `accountant` where what was done costs more than is claimed.
         lower_bound: Epsilon is at least this, at this confidence.
         confidence: In (0, 1).
         violation: Whether the bound is above what is claimed.
@@ -138,4 +138,11 @@ def decoded(content: bytes) -> Claim:
     Raises:
         msgspec.DecodeError: If it is none.
     """
+    found = msgspec.json.decode(content, type=_Formatted).format
+    if found != FORMAT:
+        raise msgspec.ValidationError(f"format {found}, expected {FORMAT}: it is of another version of the factory")
     return msgspec.json.decode(content, type=Claim)
+
+
+class _Formatted(msgspec.Struct):
+    format: int

@@ -2,7 +2,7 @@
 
     ledger = Ledger(Path("tickets.csv.privacy.jsonl"))
     run = ledger.begin(Run(…))           # one line: what is going to be done
-    ledger.spend(run)                    # one line a step, on the disk before the step's noise is drawn
+    ledger.spend(run, steps=1)           # one line a step, on the disk before the step's noise is drawn
     ledger.runs()                        # every run that ever read the file, with the steps that it has paid
 
 It lies beside the file and not in a run directory, which can be deleted. A line that a kill cut off belongs to a step that
@@ -17,7 +17,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated, Any
 
 import msgspec
 
@@ -26,8 +26,12 @@ from factory.privacy.accounting import Mechanism, epsilon
 from factory.privacy.places import SUFFIX as SUFFIX
 from factory.privacy.places import ledger_of as ledger_of
 
+NotNegative = msgspec.Meta(ge=0)
+Steps = Annotated[int, NotNegative]
+Amount = Annotated[float, NotNegative]
 
-class Run(msgspec.Struct, kw_only=True, tag="run", omit_defaults=True):
+
+class Run(msgspec.Struct, kw_only=True, tag="run", omit_defaults=True, forbid_unknown_fields=True):
     """One use of a private file.
 
     Attributes:
@@ -47,28 +51,28 @@ class Run(msgspec.Struct, kw_only=True, tag="run", omit_defaults=True):
     what: str
     method: str
     at: str
-    noise_multiplier: float
-    sample_rate: float
-    planned: int
-    spent: int = 0
-    epsilon_counts: float = 0.0
+    noise_multiplier: Amount
+    sample_rate: Annotated[float, msgspec.Meta(gt=0, le=1)]
+    planned: Steps
+    spent: Steps = 0
+    epsilon_counts: Amount = 0.0
     ended: bool = False
 
     @property
     def mechanism(self) -> Mechanism:
         """What it has paid."""
-        return Mechanism(noise_multiplier=self.noise_multiplier, sample_rate=self.sample_rate, steps=max(self.spent, 0))
+        return Mechanism(noise_multiplier=self.noise_multiplier, sample_rate=self.sample_rate, steps=self.spent)
 
 
-class Spend(msgspec.Struct, kw_only=True, tag="spend", omit_defaults=True):
+class Spend(msgspec.Struct, kw_only=True, tag="spend", omit_defaults=True, forbid_unknown_fields=True):
     """Steps that are going to be taken, or an epsilon that is going to be spent on counts."""
 
     run: str
-    steps: int = 0
-    epsilon_counts: float = 0.0
+    steps: Steps = 0
+    epsilon_counts: Amount = 0.0
 
 
-class End(msgspec.Struct, kw_only=True, tag="end"):
+class End(msgspec.Struct, kw_only=True, tag="end", forbid_unknown_fields=True):
     """A run that came to its end."""
 
     run: str
@@ -100,7 +104,7 @@ class Ledger:
             return []
         except OSError as error:
             raise UserError(f"{self.path}: the privacy ledger cannot be read: {error.strerror}.") from error
-        found: dict[str, Run] = {}
+        found: list[Run] = []
         for number, line in enumerate(_whole_lines(content), 1):
             try:
                 _apply(found, msgspec.json.decode(line, type=Line))
@@ -109,11 +113,11 @@ class Ledger:
                     f"{self.path}:{number}: the privacy ledger is damaged, so that nobody can say what was spent; "
                     "restore it from a copy."
                 ) from error
-        return list(found.values())
+        return found
 
     def find(self, run: str) -> Run | None:
-        """The run of that id."""
-        return next((each for each in self.runs() if each.id == run), None)
+        """The run of that id, the last one if there are several."""
+        return next((each for each in reversed(self.runs()) if each.id == run), None)
 
     def begin(self, run: Run, name: str | None = None) -> str:
         """Write down a run that is going to read the file; returns its new id.
@@ -134,7 +138,10 @@ class Ledger:
 
         Raises:
             UserError: If it cannot be written: then nothing may be spent.
+            ValueError: If that is nothing, or less.
         """
+        if not (steps > 0 or epsilon_counts > 0):
+            raise ValueError(f"expected steps or an epsilon to spend, found {steps} and {epsilon_counts:g}")
         self._append(Spend(run=run, steps=steps, epsilon_counts=epsilon_counts))
 
     def end(self, run: str) -> None:
@@ -146,11 +153,13 @@ class Ledger:
         return composed(self.runs(), delta)
 
     def _append(self, line: Line) -> None:
+        content = msgspec.json.encode(line)
+        msgspec.json.decode(content, type=Line)  # what could not be read again would make the ledger useless
         try:
             with self._locked() as file:
                 _cut_broken_end(file)
                 file.seek(0, os.SEEK_END)
-                file.write(msgspec.json.encode(line) + b"\n")
+                file.write(content + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -161,10 +170,9 @@ class Ledger:
 
     @contextmanager
     def _locked(self) -> Iterator[IO[bytes]]:
-        new = not self.path.exists()
         with self.path.open("a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            if new:
+            if not file.seek(0, os.SEEK_END):  # new, or made by one that was killed before it wrote
                 folder = os.open(self.path.parent, os.O_RDONLY)
                 try:
                     os.fsync(folder)
@@ -178,15 +186,19 @@ def composed(runs: list[Run], delta: float) -> float:
     return epsilon([run.mechanism for run in runs], delta) + sum(run.epsilon_counts for run in runs)
 
 
-def _apply(found: dict[str, Run], line: Line) -> None:
+def _apply(found: list[Run], line: Line) -> None:
+    """Take up a line. A run that begins under an id of before takes nothing away from what that one has spent."""
     if isinstance(line, Run):
-        found[line.id] = line
-    elif isinstance(line, Spend):
-        run = found[line.run]
+        found.append(line)
+        return
+    run = next((each for each in reversed(found) if each.id == line.run), None)
+    if run is None:
+        raise KeyError(line.run)
+    if isinstance(line, Spend):
         run.spent += line.steps
         run.epsilon_counts += line.epsilon_counts
     else:
-        found[line.run].ended = True
+        run.ended = True
 
 
 def _whole_lines(content: bytes) -> list[bytes]:

@@ -11,6 +11,7 @@ bound: a low one shows nothing.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -35,7 +36,7 @@ class Guesses(NamedTuple):
     left_out: int
 
     @property
-    def count(self) -> int:
+    def made(self) -> int:
         """Of both; the auditor says nothing of the others."""
         return self.taking_part + self.left_out
 
@@ -66,18 +67,26 @@ def p_value(canaries: int, guesses: int, correct: int, epsilon: float, delta: fl
     >>> round(p_value(1000, 10, 10, 0.0, 0.0) * 1024, 6)
     1.0
     """
-    from scipy.special import expit
-    from scipy.stats import binom
-
-    at = np.arange(correct + 1)
-    mass = binom.pmf(at, guesses, float(expit(epsilon)))
-    enough = binom.sf(correct - 1, guesses, float(expit(epsilon)))
-    if not correct or not delta:
-        return float(min(1.0, enough))
+    if not correct:
+        return 1.0
+    at = np.arange(guesses + 1)
+    log_right = -math.log1p(math.exp(-epsilon))
+    mass = np.exp(_log_choose(guesses) + at * log_right + (guesses - at) * (log_right - epsilon))
+    enough = float(mass[correct:].sum())
     below = np.cumsum(mass[:correct][::-1])  # P[correct > B >= correct - i] for i = 1, 2, …
-    return float(min(1.0, enough + 2 * canaries * delta * float((below / at[1:]).max())))
+    return min(1.0, enough + 2 * canaries * delta * float((below / at[1 : correct + 1]).max()))
 
 
+@functools.cache
+def _log_choose(count: int) -> npt.NDArray[np.float64]:
+    """Logarithm of the binomial coefficients of that count."""
+    from scipy.special import gammaln
+
+    at = np.arange(count + 1)
+    return np.asarray(gammaln(count + 1) - gammaln(at + 1) - gammaln(count - at + 1))
+
+
+@functools.cache
 def least_epsilon(canaries: int, guesses: int, correct: int, *, delta: float, confidence: float) -> float:
     """The least epsilon that so many right guesses leave possible; 0 where they leave all.
 
@@ -88,7 +97,7 @@ def least_epsilon(canaries: int, guesses: int, correct: int, *, delta: float, co
     if p_value(canaries, guesses, correct, 0.0, delta) >= allowed:
         return 0.0
     low, high = 0.0, LARGEST
-    while high - low > 1e-6:
+    while high - low > 1e-4:
         middle = (low + high) / 2
         if p_value(canaries, guesses, correct, middle, delta) < allowed:
             low = middle
@@ -143,14 +152,14 @@ def bound(
     for way in guesses:
         low, high = order[: way.left_out], order[canaries - way.taking_part :]
         correct = int(included[high].sum() + (~included[low]).sum())
-        lower = least_epsilon(canaries, way.count, correct, delta=delta, confidence=each)
-        found.append((lower, correct, way.count))
-    lower, correct, made = max(found)
+        lower = least_epsilon(canaries, way.made, correct, delta=delta, confidence=each)
+        found.append((lower, correct, way.made))
+    lower, correct, count = max(found)
     return Bound(
         lower=lower,
-        ceiling=max(least_epsilon(canaries, way.count, way.count, delta=delta, confidence=each) for way in guesses),
+        ceiling=max(least_epsilon(canaries, way.made, way.made, delta=delta, confidence=each) for way in guesses),
         confidence=confidence,
-        guesses=made,
+        guesses=count,
         correct=correct,
         canaries=canaries,
     )

@@ -22,20 +22,24 @@ def ledger_of(private: Path) -> Path:
 
 def ledger_near(path: Path) -> Path | None:
     """The ledger of a file or folder, of a folder that it lies in, or of what lies in it; None where there is none."""
-    return next((ledger for ledger in _candidates(path) if ledger.is_file()), None)
+    return next((ledger for ledger in (*_above(path), *_below(path)) if ledger.is_file()), None)
 
 
-def _candidates(path: Path) -> Iterator[Path]:
-    """Where a ledger may lie, also by the names that links give to a file."""
+def _above(path: Path) -> Iterator[Path]:
+    """Where the ledger of a path lies if it has one, or a folder around it has; also by the names that links lead to."""
     for name in dict.fromkeys((path, path.absolute(), path.resolve())):
         if name.name.endswith(SUFFIX):
             yield name
         for place in (name, *name.parents):
             if place.name:
                 yield ledger_of(place)
-    if path.is_dir():
-        for inside in sorted(path.rglob("*")):
-            if inside.name.endswith(SUFFIX):
-                yield inside
-            elif inside.is_symlink():
-                yield ledger_of(inside.resolve())
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Ledgers in a folder, and those of what its links lead to."""
+    for inside in sorted(folder.rglob("*")) if folder.is_dir() else ():
+        if inside.name.endswith(SUFFIX):
+            yield inside
+        elif inside.is_symlink():
+            yield from _above(inside.resolve())
+            yield from inside.resolve().rglob(f"*{SUFFIX}")

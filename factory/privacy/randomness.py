@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 DRAWS = 4
-_BITS = 53
+_BITS = 52  # with half a step added, 53 would round to 1.0 at the upper end
 
 
 class Randomness(Protocol):
@@ -32,7 +32,7 @@ class Randomness(Protocol):
         """What a privacy card calls it."""
 
     def uniforms(self, count: int) -> Floats:
-        """Numbers in (0, 1), on a grid of 2^-53."""
+        """Numbers in (0, 1), on a grid of 2^-52."""
 
     def normals(self, count: int) -> Floats:
         """Standard normal numbers."""
@@ -50,7 +50,7 @@ class SecureRandomness:
     name = "operating system"
 
     def uniforms(self, count: int) -> Floats:
-        """Numbers in (0, 1), on a grid of 2^-53."""
+        """Numbers in (0, 1), on a grid of 2^-52."""
         words = np.frombuffer(os.urandom(8 * count), dtype=np.uint64)
         return ((words >> np.uint64(64 - _BITS)).astype(np.float64) + 0.5) / 2.0**_BITS
 
@@ -94,7 +94,11 @@ def geometric(sensitivity: int, epsilon: float, count: int, randomness: Randomne
 
     Adding it to counts that one record changes by at most `sensitivity` in sum is `epsilon`-differentially private
     (Ghosh et al. 2009, arXiv 0811.2841, section 2).
+
+    Raises:
+        ValueError: If epsilon is so small that the noise is no number of 64 bits.
     """
-    ratio = np.exp(-epsilon / sensitivity)
-    draws = np.floor(np.log(randomness.uniforms(2 * count)) / np.log(ratio)).astype(np.int64)
+    if not epsilon / sensitivity > 1e-12:
+        raise ValueError(f"epsilon is {epsilon:g} at a sensitivity of {sensitivity:,}; expected more")
+    draws = np.floor(np.log(randomness.uniforms(2 * count)) * (-sensitivity / epsilon)).astype(np.int64)
     return np.asarray(draws[:count] - draws[count:])

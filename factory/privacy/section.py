@@ -100,7 +100,10 @@ def _rounded_up(epsilon: float) -> str:
 
 def _audit(audit: Audit) -> str:
     against = ", **which contradicts the claim**" if audit.violation else ""
-    return f"{audit.kind}: epsilon is at least {audit.lower_bound:.2f} (confidence {audit.confidence:.0%}){against}"
+    audited = f" of {audit.steps:,} {'step' if audit.steps == 1 else 'steps'}" if audit.steps else ""
+    claimed = f", claimed {shown(audit.claimed)}" if audit.claimed is not None else ""
+    sure = f"{claimed}, confidence {audit.confidence:.0%}"
+    return f"{audit.kind}: epsilon{audited} is at least {audit.lower_bound:.2f} ({sure.removeprefix(', ')}){against}"
 
 
 def _cell(text: str) -> str:

@@ -59,6 +59,7 @@ class LabelledSource(MayBePrivate):
     header: tuple[Column, ...] | None = None
     quotes: bool = True
     values: dict[str, str] = Field(default={})
+    private: bool = False
 
     def find(self, base: Path) -> Path:
         """The file or folder.

@@ -55,6 +55,17 @@ class Recipe:
         """Why the dataset may not be treated as public; empty if it may, as far as its sources go."""
         return taint.stays_private(self.steps)
 
+    def require_sound(self) -> None:
+        """Make sure once more that nothing private is read but with privacy: a ledger may be there since it was loaded.
+
+        Raises:
+            RecipeError: If something would be.
+        """
+        if found := taint.findings(self.steps, self.base):
+            places = [strict_yaml.dotted((*step.place, *option)) for step, option, _ in found]
+            told = zip(places, found, strict=True)
+            raise RecipeError([Problem(self.file, 0, 0, place, each.message) for place, each in told])
+
     def remarks(self) -> list[str]:
         """What is right but worth knowing: kept columns that get another name, rows that stay private."""
         found: list[str] = []
@@ -62,7 +73,7 @@ class Recipe:
             hook = getattr(step.module, "remarks", None)
             found += hook(step.options, self.base) if hook else []
         found = list(dict.fromkeys(found))
-        if self.stays_private and not any(sentence.startswith("NOT PRIVATE") for sentence in found):
+        if self.stays_private and not any("NOT PRIVATE" in sentence for sentence in found):
             found.insert(0, f"NOT PRIVATE: {self.stays_private}; do not share the dataset")
         engine = self.head.engine
         local = engine.kind in ("auto", "vllm", "transformers") and not engine.urls

@@ -10,7 +10,8 @@ its options are files for a private one to be seen.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,7 +45,7 @@ def named_files(options: BaseModel, base: Path) -> list[Named]:
 
 
 def overlap(one: Path, other: Path) -> bool:
-    """Whether two paths are one file, or one lies in the other; links are followed.
+    """Whether two paths are one file, or one lies in the other, whatever names links give to them.
 
     >>> overlap(Path("data/a.csv"), Path("data")), overlap(Path("a.csv"), Path("b.csv"))
     (True, False)
@@ -52,10 +53,27 @@ def overlap(one: Path, other: Path) -> bool:
     first, second = one.resolve(), other.resolve()
     if first.is_relative_to(second) or second.is_relative_to(first):
         return True
-    try:
-        return first.samefile(second)  # two names for one file
-    except OSError:
-        return False
+    return not _inside(first).isdisjoint(_around(second)) or not _inside(second).isdisjoint(_around(first))
+
+
+def _inside(path: Path) -> set[tuple[int, int]]:
+    """Files and folders that reading a path may read."""
+    return _numbers((path, *(path.rglob("*") if path.is_dir() else ())))
+
+
+def _around(path: Path) -> set[tuple[int, int]]:
+    """A path and the folders that it lies in."""
+    return _numbers((path, *path.parents))
+
+
+def _numbers(paths: Iterable[Path]) -> set[tuple[int, int]]:
+    """What the file system calls them, the same for all names of a file."""
+    found = set()
+    for path in paths:
+        with suppress(OSError):  # a link that leads nowhere, or a path that is not there
+            status = path.stat()
+            found.add((status.st_dev, status.st_ino))
+    return found
 
 
 def _leaves(value: Any, place: Place) -> Iterator[tuple[Place, BaseModel | str]]:
@@ -67,7 +85,7 @@ def _leaves(value: Any, place: Place) -> Iterator[tuple[Place, BaseModel | str]]
         inside = [(field.alias or name, getattr(value, name)) for name, field in fields]
     elif isinstance(value, Mapping):
         inside = [(str(key), each) for key, each in value.items()]
-    elif isinstance(value, list | tuple):
+    elif isinstance(value, list | tuple | set | frozenset):
         inside = list(enumerate(value))
     elif isinstance(value, str | Path):
         yield place, str(value)

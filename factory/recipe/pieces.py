@@ -20,11 +20,11 @@ a package), or an entry point of another distribution in the group `factory.piec
   method that can be the first step; and `ASKS = False` for one that never asks the model of the recipe's engine;
 * for a method that is differentially private, `READS_PRIVATE`, names of options that may name private rows (each a
   `factory.recipe.private.PrivateSource`), and with it two hooks. `private_files(options, base) -> list[Path]` gives the
-  private files that it reads, which `files` leaves out: the hashes of those are published. `releases(options) -> str` says why what it
+  private files, which `files` leaves out: the hashes of those are published. `releases(options) -> str` says why what it
   gives out stays private (no noise, noise that anybody can repeat), and `""` where it may be treated as public. All other
   pieces are refused private rows by `factory.recipe.taint`. Such a method leaves its claim in `ctx.stats.privacy`, as
-  `msgspec.to_builtins(claim)`, and whatever else it publishes (records, ids, notes) may depend on the private rows through
-  its noise alone: no hash of them, no exact count, no loss.
+  `msgspec.to_builtins(claim)`, or sets `ctx.stats.unread` where it has read none of the rows. Whatever else it publishes
+  (records, ids, notes) may depend on the private rows through its noise alone: no hash of them, no exact count, no loss.
 """
 
 from __future__ import annotations

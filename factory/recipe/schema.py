@@ -33,20 +33,16 @@ class Strict(BaseModel):
 
 
 class MayBePrivate(Strict):
-    """Base of options that name rows of the user.
+    """Base of options that name rows of the user, and have `private: bool`: whether nobody may see those.
 
-    Attributes:
-        private: Whether nobody may see the rows. Only differentially private methods may read those (see
-            `factory.recipe.taint`).
+    Only differentially private methods may read them then (see `factory.recipe.taint`).
     """
-
-    private: bool = False
 
     @model_serializer(mode="wrap")
     def _told(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Without `private: false` where that is the default: runs from before there was the option stay the same runs."""
         told: dict[str, Any] = handler(self)
-        if not self.private and not type(self).model_fields["private"].default:
+        if not told.get("private") and not type(self).model_fields["private"].default:
             told.pop("private", None)
         return told
 

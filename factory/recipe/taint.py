@@ -219,14 +219,18 @@ def _reason(step: Step, place: Place) -> str:
         return "what was private once stays private; take out 'private: false'"
     if step.reads_private:
         return _reason_of_private_method(name, place)
+    if step.piece.kind == "filter":
+        told = "keeping, dropping or measuring rows by private ones tells which those are"
+        return f"'{name}' may not read it, as {told}; give public or synthetic rows"
+    if TABLE in type(step.options).model_fields:
+        return (
+            "no method for tables has a differentially private form yet, so that what it gives out may hold parts of rows; "
+            "take a table that may be shared"
+        )
     if step.piece.kind == "source":
         reason = (
             "rows of a source are kept in lineage/, shown by 'factory show' and pushed, so that none may be private"
         )
-    elif step.piece.kind == "filter":
-        reason = f"'{name}' may not read it: keeping, dropping or measuring rows by private ones tells which those are"
-    elif TABLE in type(step.options).model_fields:
-        reason = "no method for tables has a differentially private form yet: what it gives out may hold parts of rows"
     elif step.asks:
         reason = f"prompts of '{name}' would show private rows to the model, and its answers may repeat them"
     else:

@@ -41,6 +41,7 @@ class Options(StepOptions, MayBePrivate):
     first: Count | None = None
     header: tuple[str, ...] | None = None
     quotes: bool = True
+    private: bool = False
 
 
 class _Survey(NamedTuple):

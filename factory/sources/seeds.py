@@ -34,6 +34,7 @@ class Options(StepOptions, MayBePrivate):
     """
 
     path: str = "seeds/self_instruct.jsonl"
+    private: bool = False
 
 
 def check(options: Options, base: Path) -> list[UserError]:

@@ -4,7 +4,7 @@ dp_lora claims (1.99, 1e-05)-differential privacy: 60 steps, noise 1.01, sample 
 
 audit      lower bound  claimed  at most  right      steps  canaries
 ---------  -----------  -------  -------  ---------  -----  --------
-white-box         0.31     1.94     3.12  141 / 200     60     1,000
+white-box         0.31     1.94     3.12  141 of 200     60     1,000
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _row(found: Found) -> tuple[str, ...]:
         f"{bound.lower:.2f}",
         shown(finding.claimed),
         f"{bound.ceiling:.2f}",
-        f"{bound.correct} / {bound.guesses}",
+        f"{bound.correct} of {bound.guesses}",
         f"{finding.steps:,}",
         f"{bound.canaries:,}",
     )
@@ -84,8 +84,8 @@ def _notes(step: StepAudit) -> list[str]:
     first = step.found[0].finding
     if first.steps < step.claim.steps:
         notes.append(
-            f"{first.steps:,} of {step.claim.steps:,} steps were audited: where much is claimed, guesses that are all "
-            f"right would not show more."
+            f"{first.steps:,} of {step.claim.steps:,} steps were audited: where much is claimed, an audit sees nothing, "
+            "even if all guesses are right."
         )
     notes += [
         f"{kind}: the audit could show {_at_most(step, kind):.2f} at most, which is not above what is claimed: here it "
@@ -103,7 +103,7 @@ def _remembered(found: Found) -> str:
     kept = found.remembered
     assert kept is not None
     return (
-        f"{CANARIES}: {kept.taking_part:,} of {found.finding.bound.canaries:,} made-up texts were trained on; exposure "
+        f"{CANARIES}: {kept.taken_part:,} of {found.finding.bound.canaries:,} made-up texts were trained on; exposure "
         f"{kept.mean:.2f} bits on average (of texts that nothing is remembered of: {FEW_BITS}), {kept.most:.2f} at most "
         f"({kept.possible:.2f} possible)."
     )

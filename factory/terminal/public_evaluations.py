@@ -15,6 +15,7 @@ from factory.evaluation.downstream import Utility
 from factory.evaluation.private import Diagnostics, Nearness
 from factory.evaluation.public import PublicEvaluation, PublicLine
 from factory.privacy.claim import Claim, shown
+from factory.privacy.section import contradicted
 from factory.terminal.evaluations import (
     EXAMPLES,
     INTERVALS,
@@ -54,8 +55,13 @@ def epsilon_text(claims: Sequence[Claim]) -> str:
     >>> epsilon_text([])
     '-'
     """
-    stated = [shown(claim.epsilon) if claim.private or claim.epsilon is None else NO_CLAIM for claim in claims]
+    stated = [NO_CLAIM if _is_void(claim) else shown(claim.epsilon) for claim in claims]
     return " + ".join(stated) or "-"
+
+
+def _is_void(claim: Claim) -> bool:
+    """Whether there is no bound though a number is stated: noise that can be repeated, or an audit that found more."""
+    return (not claim.private and claim.epsilon is not None) or contradicted(claim) is not None
 
 
 def _utilities(result: PublicEvaluation) -> list[str]:
@@ -96,10 +102,15 @@ def _classes(result: PublicEvaluation) -> str:
 
 def _claims(result: PublicEvaluation) -> list[str]:
     return [
-        f"privacy: {clipped(line.name)}, step {claim.step}: this is {claim.sentence}."
+        f"privacy: {clipped(line.name)}, step {claim.step}: this is {claim.sentence}{_audited(claim)}."
         for line in result.sources
         for claim in line.claims
     ]
+
+
+def _audited(claim: Claim) -> str:
+    audit = contradicted(claim)
+    return "" if audit is None else f"; but an audit found epsilon to be at least {audit.lower_bound:.2f}"
 
 
 def _table(

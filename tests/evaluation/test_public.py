@@ -43,12 +43,12 @@ def test_the_better_the_labels_the_better_the_classifier_and_both_sizes_are_told
 
 
 def test_sets_of_different_sizes_are_compared_at_equal_size_and_with_all_texts() -> None:
-    found = compare_public({"small": GOOD[:120], "large": texts(400, 6, labelled=True)}, TEST, draws=2, resamples=20)
+    found = compare_public({"small": GOOD[:60], "large": texts(400, 6, labelled=True)}, TEST, draws=2, resamples=20)
     small, large = found.sources
-    assert small.equal.trained_on == large.equal.trained_on == 60
-    assert (small.whole.trained_on, large.whole.trained_on) == (120, 400)
-    assert small.diversity.size == large.diversity.size == found.test.diversity.size == 120
-    assert small.drift.size == large.drift.size == found.test.drift.size == 75
+    assert small.equal.trained_on == large.equal.trained_on == 30
+    assert (small.whole.trained_on, large.whole.trained_on) == (60, 400)
+    assert small.diversity.size == large.diversity.size == found.test.diversity.size == 60
+    assert small.drift.size == large.drift.size == found.test.drift.size == 60
 
 
 def test_drift_and_leakage_are_those_from_the_public_texts() -> None:

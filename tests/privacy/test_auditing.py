@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from factory.privacy import training, voting
-from factory.privacy.auditing import Finding, Setting, play, setting_of
+from factory.privacy.auditing import Finding, play, setting_of
 from factory.privacy.claim import Claim
+from factory.privacy.games import Setting
 from factory.privacy.ledger import Ledger
 from factory.privacy.optimizer import PrivateOptimizer, private_optimizer
 from factory.privacy.randomness import Floats, SecureRandomness, SeededRandomness

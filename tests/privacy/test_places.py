@@ -26,6 +26,8 @@ def test_a_ledger_lies_beside_its_file() -> None:
         ("a.privacy.jsonl", "a/link.csv"),
         ("a.privacy.jsonl", "c/link.csv"),
         ("a/b.csv.privacy.jsonl", "c"),
+        ("a/b.csv.privacy.jsonl", "d"),
+        ("a.privacy.jsonl", "d/far/link.csv"),
     ],
 )
 def test_it_is_found_from_all_that_holds_the_file(
@@ -37,6 +39,8 @@ def test_it_is_found_from_all_that_holds_the_file(
     (tmp_path / "a" / "b.csv").write_text("text\n")
     (tmp_path / "a" / "link.csv").symlink_to("b.csv")
     (tmp_path / "c" / "link.csv").symlink_to("../a/b.csv")
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "far").symlink_to("../a")
     assert ledger_near(Path(path)) is None
     (tmp_path / ledger).write_text("")
     found = ledger_near(Path(path))

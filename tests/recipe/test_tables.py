@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from factory.errors import RecipeError
+from factory.errors import OptionError, RecipeError
 from factory.recipe import Recipe, load_recipe
 from factory.recipe.tables import TableSource, fitting
 
@@ -77,7 +77,7 @@ def test_an_unknown_key_of_the_shared_table_is_told_where_it_stands(tmp_path: Pa
         ("{path: people.csv, columns: {city: {kind: integer}}}", PEOPLE, "city"),
         ("{path: people.csv, constraints: [\"age <= citty\"]}", PEOPLE, "no column 'citty' (did you mean 'city'?)"),
         ("{path: people.csv, constraints: [\"city -> income\"]}", PEOPLE, "'city -> income'"),
-        ("{path: people.csv, private: true}", PEOPLE, "no method for tables protects private rows"),
+        ("{path: people.csv, private: true}", PEOPLE, "no method for tables has a differentially private form"),
         ("{path: \"sklearn:irs\"}", PEOPLE, "no such table (did you mean 'iris'?)"),
         ("{path: people.csv, held_out: 0.999}", "a\n1\n2\n", "is left to learn"),
     ],
@@ -133,3 +133,8 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     assert TableSource(path="p.csv").load(tmp_path).table.rows == 2
     (tmp_path / "p.csv").write_text("a\n1\n2\n3\n")
     assert TableSource(path="p.csv").load(tmp_path).table.rows == 3
+
+
+def test_a_private_table_is_not_read_by_whoever_asks_for_it(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="no method for tables protects private rows yet"):
+        TableSource(path="people.csv", private=True).load(tmp_path)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import factory
 from factory.errors import RecipeError, UserError
 from factory.recipe import Recipe, load_recipe
 from factory.recipe.pieces import pieces
@@ -59,12 +60,12 @@ DECLARED = [
     (
         [PRIVATE, "discriminator: {real: {path: public.csv, private: true}}"],
         "steps[1].discriminator.real.private",
-        "'discriminator' may not read it: keeping, dropping or measuring rows by private ones tells which those are",
+        "'discriminator' may not read it, as keeping, dropping or measuring rows by private ones tells which those are; give",
     ),
     (
         [PRIVATE, "evaluate: {real: {path: public.csv}, test: {path: tickets.csv, private: true}}"],
         "steps[1].evaluate.test.private",
-        "'evaluate' may not read it: keeping, dropping or measuring",
+        "'evaluate' may not read it, as keeping, dropping or measuring",
     ),
     ([f"tvae: {{table: {TABLE}}}"], "steps[0].tvae.table.private", "no method for tables has a differentially private"),
     (
@@ -118,6 +119,8 @@ SAME = [
     (["rows: {path: link.csv}", PRIVATE], "steps[0].rows.path", "rows of a source"),
     (["rows: {path: hard.csv}", PRIVATE], "steps[0].rows.path", "rows of a source"),
     (["rows: {path: folder}", "noisy: {data: {path: folder/inner.csv}}"], "steps[0].rows.path", "rows of a source"),
+    (["rows: {path: linked}", PRIVATE], "steps[0].rows.path", "rows of a source"),
+    (["rows: {path: far}", PRIVATE], "steps[0].rows.path", "rows of a source"),
     (["rows: {path: folder/inner.csv}", "noisy: {data: {path: folder}}"], "steps[0].rows.path", "rows of a source"),
     (
         [PRIVATE, "decontaminate: {field: text, against: [public.csv, tickets.csv]}"],
@@ -159,9 +162,13 @@ def test_a_file_that_is_private_in_one_step_is_private_in_all(
     private_pieces.tickets(folder / "folder" / "inner.csv")
     (folder / "link.csv").symlink_to("tickets.csv")
     os.link(folder / "tickets.csv", folder / "hard.csv")
+    for name, target in (("linked", "../tickets.csv"), ("far", "..")):
+        (folder / name).mkdir()
+        (folder / name / "link").symlink_to(target)
+    (folder / "linked" / "nowhere").symlink_to("nothing")
     found = problems(folder, *steps, check_files=check_files)
     assert list(found) == [place]
-    private = ("tickets.csv", "link.csv", "hard.csv", "folder", "inner.csv")
+    private = ("tickets.csv", "link.csv", "hard.csv", "folder", "inner.csv", "linked", "far")
     assert found[place].startswith(tuple(f"{name} is private in the step 'noisy', and " for name in private))
     assert sentence in found[place]
 
@@ -221,6 +228,14 @@ def test_a_ledger_of_a_folder_of_its_files_and_of_what_links_lead_to_counts(fold
         ):
             require_public([path], "IN")
         ledger.unlink()
+
+
+def test_a_recipe_that_was_loaded_before_there_was_a_ledger_is_not_run(folder: Path) -> None:
+    recipe = loaded(folder, "rows: {path: public.csv}")
+    pay(folder / "public.csv")
+    with pytest.raises(RecipeError, match=r"recipe.yaml: steps\[0\].rows.path: public.csv was declared private before"):
+        factory.run(recipe, folder / "out", progress=False)
+    assert not (folder / "out" / "data").exists()
 
 
 def test_rows_that_stay_private_taint_every_later_step(folder: Path) -> None:
@@ -283,6 +298,16 @@ def test_a_piece_that_publishes_the_hash_of_its_private_file_is_refused(
 ) -> None:
     monkeypatch.setattr(private_pieces, "files", lambda options, base: [options.data.find(base)])
     assert problems(folder, PRIVATE)["steps[0].noisy"].startswith("tickets.csv is private in the step 'noisy'")
+
+
+def test_what_a_piece_says_of_its_private_files_counts_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    private_pieces.tickets(folder / "more.csv")
+    loaded(folder, "rows: {path: more.csv}", PRIVATE)
+    monkeypatch.setattr(
+        private_pieces, "private_files", lambda options, base: [base / "tickets.csv", base / "more.csv"]
+    )
+    found = problems(folder, "rows: {path: more.csv}", PRIVATE)
+    assert found["steps[0].rows.path"].startswith("more.csv is private in the step 'noisy'")
 
 
 def test_rows_of_a_run_that_stay_private_are_no_source(folder: Path) -> None:

@@ -79,6 +79,7 @@ class Evolution:
         self._ctx.stats.target = rows
         self._winners = await self._writer.first(wanted)
         self._take_rejected()
+        self._ctx.stats.unread = True
         self._ctx.note(note)
         if self._ctx.session.limit is None:
             self._tell_end(wanted)

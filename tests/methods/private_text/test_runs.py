@@ -1,0 +1,289 @@
+"""Whole runs of the methods that learn private texts: what comes out, what is paid, what is claimed, what is never told."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from factory.errors import RecipeError, UserError
+from factory.privacy.accounting import Mechanism, epsilon
+from factory.recipe import load_recipe
+
+from .small import CLASSES, METHODS, ROWS, WORD, claim, ledger, recipe, rows_of, run, write
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("opacus")
+DELTA = 1e-5
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_gives_what_is_asked_and_claims_what_was_done(tmp_path: Path, method: str) -> None:
+    write(tmp_path)
+    result = run(tmp_path, f"epsilon: 8, classes: {CLASSES}", method=method)
+    rows = rows_of(result)
+    assert result.status == "complete"
+    assert [row["label"] for row in rows].count("billing") == 3
+    assert len(rows) == 6
+    (paid,) = ledger(tmp_path).runs()
+    assert (paid.spent, paid.planned, paid.ended) == (4, 4, True)
+    said = claim(result, method)
+    spent = epsilon([Mechanism(noise_multiplier=paid.noise_multiplier, sample_rate=20 / 130, steps=4)], DELTA)
+    assert said["epsilon"] == pytest.approx(spent, abs=1e-9)
+    assert 7.5 < said["epsilon"] <= 8
+    assert said["private"]
+    assert (said["records"], said["records_policy"], said["steps"]) == (130, "rounded", 4)
+    assert said["run"] == paid.id
+    assert all(row["provenance"]["model"] == f"{method}@{paid.id}" for row in rows)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_nothing_is_learnt_or_paid_twice(tmp_path: Path, method: str) -> None:
+    write(tmp_path)
+    first = run(tmp_path, "noise_multiplier: 0.9", method=method)
+    before = rows_of(first)
+    again = run(tmp_path, "noise_multiplier: 0.9", method=method)
+    assert rows_of(again) == before
+    more = run(tmp_path, "noise_multiplier: 0.9, temperature: 0.9", method=method)
+    assert rows_of(more) != before
+    assert len(ledger(tmp_path).runs()) == 1
+    assert ledger(tmp_path).runs()[0].spent == 4
+
+
+def test_what_was_paid_elsewhere_is_paid_again_only_if_one_says_so(tmp_path: Path) -> None:
+    write(tmp_path)
+    first = run(tmp_path, "noise_multiplier: 0.9")
+    with pytest.raises(UserError, match=r"learnt with these settings before .* data.again"):
+        run(tmp_path, "noise_multiplier: 0.9", out="other")
+    assert len(ledger(tmp_path).runs()) == 1
+    second = run(tmp_path, "noise_multiplier: 0.9", out="other", data="again: true")
+    both = ledger(tmp_path).runs()
+    assert [each.spent for each in both] == [4, 4]
+    said = claim(second)
+    assert said["ledger_runs"] == 2
+    assert said["ledger_epsilon"] > claim(first)["epsilon"] + 1
+    assert "2 runs on these texts" in " ".join(second.manifest["steps"][0]["notes"])
+
+
+def test_without_privacy_it_is_marked_everywhere(tmp_path: Path) -> None:
+    write(tmp_path)
+    result = run(tmp_path, "epsilon: inf")
+    said = claim(result)
+    assert not said["private"]
+    assert said["epsilon"] is None
+    assert said["max_grad_norm"] is None
+    assert said["noise_multiplier"] == 0
+    assert "NOT" in (result.path / "README.md").read_text()
+    assert result.manifest["privacy"]["output_private"]
+    assert ledger(tmp_path).epsilon(DELTA) == math.inf
+
+
+def test_epsilon_zero_reads_nothing(tmp_path: Path) -> None:
+    write(tmp_path, [{"wrong": "columns"}])
+    result = run(tmp_path, f"epsilon: 0, classes: {CLASSES}")
+    assert len(rows_of(result)) == 6
+    assert not ledger(tmp_path).path.exists()
+    assert "no private text was read" in " ".join(result.manifest["steps"][0]["notes"])
+
+
+def test_counts_of_the_classes_are_noisy_and_paid(tmp_path: Path) -> None:
+    write(tmp_path)
+    result = run(tmp_path, f"epsilon: 8, classes: {CLASSES}, label_counts: {{epsilon: 2}}")
+    (paid,) = ledger(tmp_path).runs()
+    said = claim(result)
+    assert paid.epsilon_counts == 2
+    assert said["epsilon_counts"] == 2
+    trained = epsilon([Mechanism(noise_multiplier=paid.noise_multiplier, sample_rate=20 / 130, steps=4)], DELTA)
+    assert said["epsilon"] == pytest.approx(trained + 2)
+    assert said["epsilon"] <= 8
+    assert "noisy" in said["labels"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_seed_for_the_noise_repeats_it_and_marks_the_result(tmp_path: Path, method: str) -> None:
+    write(tmp_path)
+    first = run(tmp_path, "noise_multiplier: 0.9, noise_seed: 1", out="a", method=method)
+    second = run(tmp_path, "noise_multiplier: 0.9, noise_seed: 1", out="b", data="again: true", method=method)
+    assert rows_of(first) == rows_of(second)
+    said = claim(first, method)
+    assert not said["private"]
+    assert "seed" in said["why_not"]
+    other = run(tmp_path, "noise_multiplier: 0.9, noise_seed: 2", out="c", method=method)
+    assert rows_of(first) != rows_of(other)
+
+
+def test_two_runs_of_the_same_differ_as_their_noise_does(tmp_path: Path) -> None:
+    write(tmp_path)
+    one = run(tmp_path, "noise_multiplier: 0.9", out="a")
+    two = run(tmp_path, "noise_multiplier: 0.9", out="b", data="again: true")
+    assert rows_of(one) != rows_of(two)
+    prompts = [(each.path / "artifacts/dp_prompt_tuning/soft_prompt.safetensors").read_bytes() for each in (one, two)]
+    assert prompts[0] != prompts[1]
+
+
+def test_nothing_private_is_published(tmp_path: Path) -> None:
+    """No text, no exact count, no hash of the file, no loss: in what a dataset consists of."""
+    path = write(tmp_path)
+    result = run(tmp_path, f"noise_multiplier: 0.9, classes: {CLASSES}")
+    from factory.manifest import file_hash
+
+    published = [result.path / "manifest.json", result.path / "README.md"]
+    published += [*(result.path / "artifacts/dp_prompt_tuning").glob("*.json")]
+    for file in published:
+        text = file.read_text()
+        assert WORD not in text, file
+        assert str(ROWS) not in text.replace(result.manifest["fingerprint"], ""), file
+        assert file_hash(path) not in text, file
+    for row in [*rows_of(result)]:
+        assert set(row) == {"text", "label", "record_id", "provenance"}
+    notes = " ".join(result.manifest["steps"][0]["notes"])
+    assert not any(word in notes for word in ("loss", "norm", "clipped", "batch of"))
+    lineage = [each.read_bytes() for each in (result.path / "lineage").glob("*.parquet")]
+    assert all(WORD.encode() not in content for content in lineage)
+
+
+def test_a_plan_pays_nothing(tmp_path: Path) -> None:
+    from factory.planner import plan
+
+    write(tmp_path)
+    found = plan(recipe(tmp_path, "noise_multiplier: 0.9"), out=tmp_path / "out")
+    assert not ledger(tmp_path).path.exists()
+    assert found is not None
+
+
+@pytest.mark.parametrize("where", ["drawing", "after"])
+def test_killed_for_real_it_goes_on_and_pays_neither_less_nor_more(tmp_path: Path, where: str) -> None:
+    """kill -9 inside of step 3 (it stays paid, and is lost) or after it: epsilon is that of a run that was not killed."""
+    write(tmp_path)
+    file = recipe(tmp_path, "noise_multiplier: 0.9")
+    driver = [
+        sys.executable,
+        "-m",
+        "tests.methods.private_text.kill_driver",
+        str(file),
+        str(tmp_path / "out"),
+        "3",
+        where,
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(driver, env=environment, cwd=Path(__file__).parents[3], check=False, capture_output=True)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()[-2000:]
+    assert ledger(tmp_path).runs()[0].spent == 3
+    result = run(tmp_path, "noise_multiplier: 0.9")
+    (paid,) = ledger(tmp_path).runs()
+    assert (paid.spent, paid.ended) == (4, True)
+    said = claim(result)
+    whole = epsilon([Mechanism(noise_multiplier=paid.noise_multiplier, sample_rate=20 / 130, steps=4)], DELTA)
+    assert said["epsilon"] == pytest.approx(whole)
+    assert len(rows_of(result)) == 6
+    notes = " ".join(result.manifest["steps"][0]["notes"])
+    assert ("1 of 4 steps were paid and lost" in notes) == (where == "drawing")
+
+
+def test_a_run_that_lost_its_checkpoint_is_not_paid_out(tmp_path: Path) -> None:
+    """Three of four steps are paid, and nothing of them is left: the last would be learnt from nothing."""
+    import shutil
+
+    write(tmp_path)
+    file = recipe(tmp_path, "noise_multiplier: 0.9")
+    driver = [
+        sys.executable,
+        "-m",
+        "tests.methods.private_text.kill_driver",
+        str(file),
+        str(tmp_path / "out"),
+        "3",
+        "after",
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(driver, env=environment, cwd=Path(__file__).parents[3], check=False, capture_output=True)
+    shutil.rmtree(tmp_path / "out" / "artifacts")
+    with pytest.raises(UserError, match="checkpoint is gone"):
+        run(tmp_path, "noise_multiplier: 0.9")
+
+
+def test_one_text_of_each_user(tmp_path: Path) -> None:
+    write(tmp_path, [{"text": f"note {number}", "who": f"u{number % 30}"} for number in range(120)])
+    result = run(tmp_path, "noise_multiplier: 0.9", data="user: who, size: public")
+    said = claim(result)
+    assert said["records"] == 30
+    assert "one user" in said["unit"]
+
+
+BAD = {
+    "both budgets": ("epsilon: 2, noise_multiplier: 1.0", "", "either epsilon or noise_multiplier"),
+    "no budget": ("steps: 3", "", "epsilon: is required"),
+    "shuffling": ("epsilon: 2, shuffle: true", "", "another mechanism"),
+    "drop_last": ("epsilon: 2, drop_last: true", "", "no fixed size"),
+    "checkpointing": ("epsilon: 2, gradient_checkpointing: true", "", "twice"),
+    "base weights": ("epsilon: 2, full_finetuning: true", "", "soft prompt or adapters"),
+    "early stop": ("epsilon: 2, early_stopping: true", "", "no noise protects"),
+    "seed of noise": ("epsilon: 2, seed: 3", "", "noise_seed"),
+    "batch": ("epsilon: 2, batch_size: 500", "", r"500 texts on average, and there are 130 \(rounded\)"),
+    "column": ("epsilon: 2", "text: txt", "no column 'txt'"),
+    "shares": (f"epsilon: 2, classes: {CLASSES}, shares: {{billing: 0.5, delivery: 0.1}}", "", "expected 1"),
+    "counts": (f"epsilon: 2, classes: {CLASSES}, label_counts: {{epsilon: 3}}", "", "less than the whole"),
+    "class": ("epsilon: 2, classes: {billing: about a bill}", "", "classes that 'labels' does not name: 'delivery'"),
+    "unreachable": ("epsilon: 0.000001, steps: 100000", "", "fewer steps|no noise reaches"),
+    "delta": ("epsilon: 2, delta: 1.5", "", "less than 1"),
+}
+
+
+@pytest.mark.parametrize("case", BAD, ids=str)
+def test_what_cannot_be_is_one_clear_sentence(tmp_path: Path, case: str) -> None:
+    options, data, sentence = BAD[case]
+    write(tmp_path)
+    with pytest.raises((RecipeError, UserError), match=sentence):
+        run(tmp_path, options, data=data)
+    assert not ledger(tmp_path).path.exists()
+
+
+def test_too_few_and_empty_texts(tmp_path: Path) -> None:
+    write(tmp_path, [{"text": ""}, {"text": "  "}, {"text": None}, {"text": "only one"}])
+    with pytest.raises(RecipeError, match="too few texts"):
+        run(tmp_path, "epsilon: 2")
+    write(tmp_path, [{"text": f"t {number}" if number % 3 else ""} for number in range(60)])
+    result = run(tmp_path, "noise_multiplier: 0.9", data="size: public")
+    assert claim(result)["records"] == 40
+
+
+def test_a_missing_class_is_told(tmp_path: Path) -> None:
+    write(tmp_path, [{"text": f"t {number}", "label": "billing" if number else None} for number in range(60)])
+    with pytest.raises(RecipeError, match="does not name: none"):
+        run(tmp_path, f"epsilon: 2, classes: {CLASSES}")
+
+
+def test_noise_that_drowns_the_texts_is_told_with_what_would_help(tmp_path: Path) -> None:
+    write(tmp_path)
+    loaded = load_recipe(recipe(tmp_path, "epsilon: 0.5"))
+    (told,) = [each for each in loaded.remarks() if "drowns" in each]
+    wanted = int(told.split("batch_size ")[1].split()[0].replace(",", ""))
+    assert wanted > 20
+    result = run(tmp_path, "noise_multiplier: 5.0")
+    assert "drowns" in " ".join(result.manifest["steps"][0]["notes"])
+
+
+def test_files_of_the_trained_thing_load_with_peft(tmp_path: Path) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    write(tmp_path)
+    result = run(tmp_path, "noise_multiplier: 0.9")
+    base = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    model = PeftModel.from_pretrained(base, result.path / "artifacts/dp_prompt_tuning/peft")
+    assert model.peft_config["default"].num_virtual_tokens == 3
+
+
+def test_public_texts_are_looked_at_and_not_learnt(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "public.jsonl").write_text('{"text": "a public text", "label": "billing"}\n' * 3)
+    result = run(tmp_path, f"noise_multiplier: 0.9, classes: {CLASSES}, validation: {{path: public.jsonl}}")
+    assert "loss of 3 public texts" in " ".join(result.manifest["steps"][0]["notes"])
+    with pytest.raises(RecipeError, match="private"):
+        run(tmp_path, f"noise_multiplier: 0.9, classes: {CLASSES}, validation: {{path: texts.jsonl}}", out="b")

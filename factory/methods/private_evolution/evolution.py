@@ -199,7 +199,9 @@ class Evolution:
                     reject(record, RULE, "not_voted", evidence=f"made after round {self._round:,}, the last")
                 )
         self._pool = []
-        self._tell_claim(ballot.claim())
+        claim = ballot.claim()
+        self._tell_claim(claim)
+        self._ctx.stats.unread = claim is None  # no vote was taken, so that nothing is known of them
         if self._writer.spent is None:
             ballot.finish()
         self._tell_end(wanted)

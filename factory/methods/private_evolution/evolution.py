@@ -129,14 +129,14 @@ class Evolution:
         rounds = self._options.rounds
         if self._round:
             self._ctx.note(
-                "a vote was paid for and lost to a kill; it is not taken again, so that no more is spent than the recipe "
-                f"says: the rows are those of {self._round:,} of {rounds:,} rounds"
+                "a vote was paid for and lost to a kill, or cast on texts that are no longer written; it is not taken again, so "
+                f"that no more is spent than the recipe says: the rows are those of {self._round:,} of {rounds:,} rounds"
             )
             return
         self._ctx.end(
             "stop_rule",
-            f"{self._ctx.step}: all {rounds:,} votes that the recipe pays for were lost to kills; to pay for more, run it in "
-            "another directory with 'data.again: true'.",
+            f"{self._ctx.step}: all {rounds:,} votes that the recipe pays for were lost to kills, or cast on texts that are no longer "
+            "written; to pay for more, run it in another directory with 'data.again: true'.",
         )
 
     def _select(self, votes: Mapping[str, float], wanted: Mapping[str, int]) -> None:

@@ -224,6 +224,27 @@ def test_judging_again_never_spends(tmp_path: Path) -> None:
     assert (read(tmp_path / "lost"), ledger(tmp_path).path.read_bytes()) == ([], paid)
 
 
+def test_judging_again_begins_no_run_where_the_journal_has_lost_all(tmp_path: Path) -> None:
+    path, out = evolving(tmp_path, data={"again": True}), tmp_path / "out"
+    run(path, out, Model(answer))
+    paid = ledger(tmp_path).path.read_bytes()
+    with closing(sqlite3.connect(out / "journal.sqlite", isolation_level=None)) as journal:
+        journal.execute("DELETE FROM artifacts")
+    factory.refilter(out, tmp_path / "lost", overrides=[], progress=False)
+    assert (read(tmp_path / "lost"), ledger(tmp_path).path.read_bytes()) == ([], paid)
+
+
+def test_votes_count_only_for_the_texts_that_they_were_cast_on(tmp_path: Path) -> None:
+    path, out = evolving(tmp_path), tmp_path / "out"
+    run(path, out, Model(answer))
+    paid = ledger(tmp_path).path.read_bytes()
+    with closing(sqlite3.connect(out / "journal.sqlite", isolation_level=None)) as journal:
+        journal.execute("DELETE FROM completions")
+    result = run(path, out, Model(lambda request: answer(request).replace("The", "That")))
+    assert (result.exit_code, result.rows, ledger(tmp_path).path.read_bytes()) == (4, 0, paid)
+    assert "cast on texts that are no longer written" in result.message
+
+
 # --- kills ----------------------------------------------------------------------------------------------------
 
 MOMENTS = ("before_paying", "after_paying", "after_drawing", "after_commit")

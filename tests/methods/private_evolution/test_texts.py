@@ -83,7 +83,7 @@ def test_texts_are_compared_by_their_words() -> None:
 @pytest.mark.parametrize(
     ("name", "chat", "expected"),
     [
-        ("first_small", True, 'You are a person who writes messages. Write one.\n"I'),
+        ("first_small", True, 'You are a person who writes messages. Write one.\n"I have'),
         (
             "rephrase_small",
             True,

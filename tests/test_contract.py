@@ -71,7 +71,7 @@ each_asking_method = pytest.mark.parametrize("method", ASKING, ids=lambda piece:
 
 @pytest.fixture(scope="module", autouse=True)
 def adult(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Rows in the form of Adult, which is not shipped, where recipes look for them."""
+    """Rows in the form of Adult and tickets, which are not shipped, where recipes look for them."""
     folder = tmp_path_factory.mktemp("adult")
     for name in ("adult_train.csv", "adult_test.csv"):
         rows = [
@@ -79,6 +79,12 @@ def adult(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             for number in range(90)
         ]
         (folder / name).write_text("\n".join(["age,education,education-num,income", *rows]) + "\n")
+    for name, start in (("tickets.csv", 0), ("tickets_test.csv", 1000)):
+        rows = [
+            f"my {('invoice', 'parcel', 'lamp')[number % 3]} {number} is wrong,{('billing', 'delivery', 'technical')[number % 3]},C{number}"
+            for number in range(start, start + 400)
+        ]
+        (folder / name).write_text("\n".join(["text,label,customer", *rows]) + "\n")
     before = Path.cwd()
     os.chdir(folder)
     yield

@@ -57,9 +57,11 @@ def check(options: Options, base: Path) -> list[UserError]:
 
     found: list[UserError] = []
     try:
-        Budget.of(options, len(private_texts(options, base)))
-    except OptionError as error:
-        found.append(error)
+        if options.votes:
+            Budget.of(options, len(private_texts(options, base)))
+        options.data.find(base)
+    except UserError as error:
+        found.append(error if isinstance(error, OptionError) else OptionError("data.path", str(error)))
     absent = missing(options.embedder)
     return found if absent is None else [*found, OptionError("embedder", str(absent))]
 
@@ -94,7 +96,7 @@ def remarks(options: Options, base: Path) -> list[str]:
     from factory.methods.private_evolution.budget import Budget
 
     name = options.name or "private_evolution"
-    sentence = Budget.of(options, len(private_texts(options, base))).drowned(options)
+    sentence = Budget.of(options, len(private_texts(options, base))).drowned(options) if options.votes else None
     why_not = releases(options)
     return [
         *([] if sentence is None else [f"{name}: {sentence}"]),

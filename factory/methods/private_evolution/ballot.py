@@ -11,6 +11,7 @@ steps than its recipe has rounds, because its epsilon is what somebody has agree
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +27,6 @@ from factory.errors import OptionError, UserError
 from factory.methods.private_evolution.budget import Budget
 from factory.methods.private_evolution.options import Options
 from factory.novelty.encoder import Encoder
-from factory.privacy.accounting import gaussian_epsilon
 from factory.privacy.claim import Claim
 from factory.privacy.ledger import Ledger, Run, composed
 from factory.privacy.randomness import Randomness, SecureRandomness, SeededRandomness, geometric
@@ -51,7 +51,8 @@ class Ballot:
         self._ctx = ctx
         self._options = options
         self._texts = private_texts(options, ctx.base)
-        self._ledger: Ledger = options.data.ledger_in(ctx.base)
+        self._ledger = self._of_the_texts()
+        self._taken = 0
         self._encoder = Encoder(options.embedder, max_tokens=options.embedder_tokens)
         self._vectors: Vectors | None = None
         self._known: dict[tuple[str, ...], Vectors] = {}
@@ -67,6 +68,12 @@ class Ballot:
 
     # --- the ledger ------------------------------------------------------------------------------------
 
+    def _of_the_texts(self) -> Ledger:
+        """Beside private texts; in the run directory for public ones, which nobody has to account for."""
+        if self._options.data.private:
+            return self._options.data.ledger_in(self._ctx.base)
+        return Ledger((self._ctx.folder or self._ctx.base) / "ledger.jsonl")
+
     async def _begin(self) -> None:
         """Find the run of this directory in the journal, or begin one in the ledger."""
         if not self._run:
@@ -74,18 +81,26 @@ class Ballot:
 
     def _begun(self) -> bytes:
         self._check_unpaid()
-        return self._ledger.begin(
-            Run(
-                what=self._what,
-                method=self._ctx.method,
-                at=datetime.now(UTC).isoformat(timespec="seconds"),
-                noise_multiplier=self.budget.noise
-                if self._randomness().secure
-                else 0.0,  # what can be repeated is none
-                sample_rate=1.0,
-                planned=self._options.rounds,
-            )
-        ).encode()
+        if not self._options.data.private:
+            self._ledger.path.parent.mkdir(parents=True, exist_ok=True)
+        return self._ledger.begin(self._planned()).encode()
+
+    def _planned(self) -> Run:
+        repeatable = not self._randomness().secure  # noise that can be repeated is none
+        return Run(
+            what=self._what,
+            method=self._ctx.method,
+            at=datetime.now(UTC).isoformat(timespec="seconds"),
+            noise_multiplier=0.0 if repeatable else self.budget.noise,
+            sample_rate=1.0,
+            planned=self._options.rounds,
+        )
+
+    def _pay(self, *, steps: int = 0, epsilon_counts: float = 0.0) -> None:
+        if not self._options.data.private and self._ledger.find(self._run) is None:
+            self._ledger.path.parent.mkdir(parents=True, exist_ok=True)
+            self._ledger.begin(self._planned(), name=self._run)
+        self._ledger.spend(self._run, steps=steps, epsilon_counts=epsilon_counts)
 
     def _check_unpaid(self) -> None:
         """Whether the same was paid for in another run directory.
@@ -103,6 +118,8 @@ class Ballot:
 
     def _in_ledger(self) -> Run:
         run = self._ledger.find(self._run)
+        if run is None and not self._options.data.private:  # public texts: what lies in the run directory may be lost
+            return msgspec.structs.replace(self._planned(), id=self._run, spent=self._taken)
         if run is None:
             raise UserError(
                 f"{self._ledger.path}: the run {self._run}, whose votes this run directory holds, is not in the privacy "
@@ -144,7 +161,7 @@ class Ballot:
         """Counts of the classes with noise; one record more or less changes one of them by 1."""
         clean = [sum(text.label == label for text in self._texts) for label in self._options.labels]
         say("drawing noise")
-        self._ledger.spend(self._run, epsilon_counts=cost)
+        self._pay(epsilon_counts=cost)
         noise = geometric(1, cost, len(clean), self._randomness("counts"))
         return msgspec.json.encode([count + int(more) for count, more in zip(clean, noise, strict=True)])
 
@@ -165,13 +182,14 @@ class Ballot:
         if not held and self._in_ledger().spent >= self._options.rounds:
             return None
         value = await self._once(key, lambda say: self._voted(number, shown, labels, say), "votes")
+        self._taken = number
         found: list[float] = msgspec.json.decode(value, type=list[float])
         return found
 
     def _voted(self, number: int, shown: Mapping[str, Sequence[str]], labels: Mapping[str, str], say: Say) -> bytes:
         def pay() -> None:
             say("drawing noise")  # not if nobody waits for it any more
-            self._ledger.spend(self._run, steps=1)
+            self._pay(steps=1)
 
         if self._vectors is None:
             self._vectors = self._embedded(say)
@@ -209,15 +227,18 @@ class Ballot:
 
     def finish(self) -> None:
         """Write into the ledger that the run has come to its end."""
-        if self._run and self._ctx.session.asker is not None and not self._in_ledger().ended:
-            self._ledger.end(self._run)
+        if self._run and self._ctx.session.asker is not None:
+            run = self._ledger.find(self._run)
+            if run is not None and not run.ended:
+                self._ledger.end(self._run)
 
     def claim(self) -> Claim | None:
         """What may be said of everything that was spent; None where nothing was."""
         if not self._run:
             return None
         run, budget, data = self._in_ledger(), self.budget, self._options.data
-        runs = self._ledger.runs()
+        runs = [each for each in self._ledger.runs() if each.spent or each.epsilon_counts]
+        together = composed(runs, budget.delta)
         why_not = released_as(self._options)
         return Claim(
             step=self._ctx.step,
@@ -225,9 +246,9 @@ class Ballot:
             run=self._run,
             private=not why_not,
             why_not=why_not,
-            epsilon=None if why_not else _spent(run, budget.delta),
+            epsilon=None if why_not else composed([run], budget.delta),
             delta=budget.delta,
-            accountant="analytic Gaussian (Balle and Wang 2018)",
+            accountant="exact Gaussian",
             accountant_error=0.0,
             mechanism="votes for the nearest synthetic texts, each round a histogram with Gaussian noise",
             noise_multiplier=budget.noise,
@@ -244,22 +265,13 @@ class Ballot:
             trained="",
             expected_batch=float(budget.size),
             private_source=data.private,
-            ledger_runs=len(runs),
-            ledger_epsilon=_finite(composed(runs, budget.delta)),
+            ledger_runs=max(1, len(runs)),
+            ledger_epsilon=together if math.isfinite(together) else None,
             version=__version__,
         )
 
     def _seeded_name(self) -> str:
         return SeededRandomness(self._options.noise_seed or 0).name
-
-
-def _spent(run: Run, delta: float) -> float:
-    votes = gaussian_epsilon(run.noise_multiplier, delta, steps=run.spent) if run.spent else 0.0
-    return votes + run.epsilon_counts
-
-
-def _finite(epsilon: float) -> float | None:
-    return epsilon if np.isfinite(epsilon) else None
 
 
 def private_texts(options: Options, base: Path) -> list[PrivateText]:
@@ -276,7 +288,7 @@ def private_texts(options: Options, base: Path) -> list[PrivateText]:
 
 def released_as(options: Options) -> str:
     """Why what comes out is not differentially private; empty if it is."""
-    if options.epsilon == "inf":
+    if options.epsilon == math.inf:
         return "epsilon is infinite: the votes have no noise"
     if options.noise_seed is not None:
         return "test mode: the noise comes from a seed and can be repeated"

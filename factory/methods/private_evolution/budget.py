@@ -69,7 +69,12 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
 def _noise(options: Options, delta: float) -> float:
     if options.noise_multiplier is not None:
         return options.noise_multiplier
-    if options.epsilon is None or options.epsilon == "inf":
+    if not options.noisy:
         return 0.0
-    target = options.epsilon - (0.0 if options.label_counts is None else options.label_counts.epsilon)
-    return noise_for(target, delta=delta, sample_rate=1.0, steps=options.rounds)
+    counts = 0.0 if options.label_counts is None else options.label_counts.epsilon
+    try:
+        return noise_for(float(options.epsilon or 0.0) - counts, delta=delta, sample_rate=1.0, steps=options.rounds)
+    except ValueError as error:
+        raise OptionError(
+            "epsilon", f"{options.epsilon:g}: no noise can be found for it; take 'inf' for none."
+        ) from error

@@ -17,9 +17,11 @@ from factory.context.flow import not_needed
 from factory.methods.private_evolution.ballot import Ballot
 from factory.methods.private_evolution.options import Options
 from factory.methods.private_evolution.writing import FIRST, LOOKAHEAD, Writer
+from factory.privacy.claim import Claim, shown
 from factory.records import Outcome, Record, Unknown, derive_seed, reject
 
 RULE = "private_evolution"
+UNVOTED = "epsilon is 0: no private text was read; these are first texts, which the model writes by itself"
 PREVIEW = (
     "a preview shows first texts, on which nobody has voted yet: it reads no private text and spends nothing; a run "
     "without --limit goes on from here"
@@ -43,9 +45,13 @@ class Evolution:
 
     async def outcomes(self) -> AsyncGenerator[Outcome, None]:
         """Rejected texts as they lose, then the rows."""
-        limit = self._ctx.session.limit
+        limit, options = self._ctx.session.limit, self._options
         try:
-            await (self._evolve() if limit is None else self._preview(limit))
+            if limit is None and options.votes:
+                await self._evolve()
+            else:
+                rows = options.rows if limit is None else min(limit, options.rows)
+                await self._unvoted(rows, PREVIEW if options.votes else UNVOTED)
             while self._ready:
                 yield self._ready.popleft()
             for record in self._winners:
@@ -66,15 +72,17 @@ class Evolution:
         for record in {record.id: record for record in [*self._winners[self._yielded :], *self._pool]}.values():
             self._ctx.leave(not_needed(self._ctx.session, self._ctx.step, record))
 
-    async def _preview(self, limit: int) -> None:
-        """First texts alone."""
-        rows = min(limit, self._options.rows)
-        self._ctx.stats.target = rows
+    async def _unvoted(self, rows: int, note: str) -> None:
+        """First texts alone, which say nothing of private ones."""
         equal = dict.fromkeys(self._options.labels or [""], 1.0)
-        self._winners = await self._writer.first(quotas(rows, self._options.shares or equal))
+        wanted = quotas(rows, self._options.shares or equal)
+        self._ctx.stats.target = rows
+        self._winners = await self._writer.first(wanted)
         self._take_rejected()
         self._ctx.stats.unread = True
-        self._ctx.note(PREVIEW)
+        self._ctx.note(note)
+        if self._ctx.session.limit is None:
+            self._tell_end(wanted)
 
     async def _evolve(self) -> None:
         options, ctx = self._options, self._ctx
@@ -121,14 +129,14 @@ class Evolution:
         rounds = self._options.rounds
         if self._round:
             self._ctx.note(
-                "a vote was paid for and lost to a kill; it is not taken again, so that no more is spent than the recipe "
-                f"says: the rows are those of {self._round:,} of {rounds:,} rounds"
+                "a vote was paid for and lost to a kill, or cast on texts that are no longer written; it is not taken again, so "
+                f"that no more is spent than the recipe says: the rows are those of {self._round:,} of {rounds:,} rounds"
             )
             return
         self._ctx.end(
             "stop_rule",
-            f"{self._ctx.step}: all {rounds:,} votes that the recipe pays for were lost to kills; to pay for more, run it in "
-            "another directory with 'data.again: true'.",
+            f"{self._ctx.step}: all {rounds:,} votes that the recipe pays for were lost to kills, or cast on texts that are no longer "
+            "written; to pay for more, run it in another directory with 'data.again: true'.",
         )
 
     def _select(self, votes: Mapping[str, float], wanted: Mapping[str, int]) -> None:
@@ -171,6 +179,16 @@ class Evolution:
         if claim is not None:
             self._ctx.stats.privacy = msgspec.to_builtins(claim)
 
+    def _tell_claim(self, claim: Claim | None) -> None:
+        if claim is None:
+            return
+        self._ctx.note(claim.sentence)
+        if claim.ledger_runs > 1:
+            together = shown(claim.ledger_epsilon)
+            self._ctx.note(
+                f"the ledger has {claim.ledger_runs:,} runs on these texts: together they come to epsilon {together}"
+            )
+
     def _conclude(self, ballot: Ballot, wanted: Mapping[str, int]) -> None:
         """File what nobody has voted on, and say how it ended."""
         self._take_rejected()
@@ -181,10 +199,18 @@ class Evolution:
                     reject(record, RULE, "not_voted", evidence=f"made after round {self._round:,}, the last")
                 )
         self._pool = []
+        claim = ballot.claim()
+        self._tell_claim(claim)
+        self._ctx.stats.unread = claim is None  # no vote was taken, so that nothing is known of them
+        if self._writer.spent is None:
+            ballot.finish()
+        self._tell_end(wanted)
+
+    def _tell_end(self, wanted: Mapping[str, int]) -> None:
+        """Say why there are fewer rows than were asked for, if there are."""
         if self._writer.spent is not None:
             self._ctx.end("budget", self._writer.spent)
             return
-        ballot.finish()
         short = [
             label for label, count in wanted.items() if sum(label_of(row) == label for row in self._winners) < count
         ]
@@ -202,7 +228,7 @@ class Evolution:
         total = {FIRST: float(options.rows)}
         weight = sum(options.kinds.values())
         for kind, share in options.kinds.items():
-            total[kind] = options.rows * options.variations * options.rounds * share / weight
+            total[kind] = options.votes * options.rows * options.variations * options.rounds * share / weight
         if options.lookahead:
             total[LOOKAHEAD] = float(options.candidates * options.lookahead * options.rounds)
         for stage, count in total.items():

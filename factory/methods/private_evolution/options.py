@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
+from factory.context.private_options import Epsilon, LabelCounts
 from factory.recipe.private import PrivateSource
 from factory.recipe.schema import Count, SamplingOptions, StepOptions, Strict, Tokens
 from factory.recipe.suggest import did_you_mean
@@ -16,23 +17,11 @@ Label = Annotated[str, Field(min_length=1)]
 Sentence = Annotated[str, Field(min_length=1)]
 Weight = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-Epsilon = Annotated[float, Field(gt=0.0, le=1000.0)]  # beyond, it promises nothing; `inf` says so
 NotNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
-INFINITE = "inf"
 
 
 def _both_kinds() -> dict[Kind, float]:
     return {"rephrase": 1.0, "fill": 1.0}
-
-
-class LabelCounts(Strict):
-    """Counts of the classes, released with noise.
-
-    Attributes:
-        epsilon: What they may cost; it is a part of the whole.
-    """
-
-    epsilon: Epsilon
 
 
 class Words(Strict):
@@ -56,13 +45,15 @@ class Options(StepOptions):
         data: The private texts, which vote.
         task: What the texts are, as a noun phrase: `messages that customers write to a shop`.
         classes: What a text of each class is like; the keys are the labels of the rows. Without it there are no classes.
-        subjects: What texts may be about, a few words each, taken in turn; it must not come from the private texts.
+        subjects: What texts may be about, a few words each, taken in turn: one list, or one for each class. Public: they must
+            not come from the private texts.
         rows: Texts to keep, over all classes.
         shares: Share of each class in the rows, known from elsewhere; equal ones by default.
         label_counts: Take the shares from the private texts, by counts with noise.
         rounds: Votes that are taken.
         variations: Variations of every kept text in each round; the paper has 3 to 6.
-        epsilon: What it may cost in all; `inf` for votes without noise, which is not private.
+        epsilon: What it may cost in all; `inf` for votes without noise, which is not private, 0 for first texts alone, for
+            which no private text is read.
         noise_multiplier: Standard deviation of the noise on the votes, instead of `epsilon`.
         delta: Probability that the guarantee does not hold; min(1e-5, 1 / (n ln n)) by default.
         nearest: Synthetic texts that each private text votes for, with 1 / sqrt(nearest) each.
@@ -85,13 +76,13 @@ class Options(StepOptions):
     data: PrivateSource
     task: Sentence
     classes: dict[Label, Sentence] | None = Field(default=None, min_length=1)
-    subjects: list[Sentence] = Field(default=[])
+    subjects: list[Sentence] | dict[Label, list[Sentence]] = Field(default=[])
     rows: Count = 100
     shares: dict[Label, Weight] | None = None
     label_counts: LabelCounts | None = None
     rounds: Annotated[int, Field(ge=1, le=1000, strict=True)] = 10
     variations: Annotated[int, Field(ge=1, le=100, strict=True)] = 3
-    epsilon: Epsilon | Literal["inf"] | None = None
+    epsilon: Epsilon | None = None
     noise_multiplier: Positive | None = None
     delta: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
     nearest: Annotated[int, Field(ge=1, le=1000, strict=True)] = 1
@@ -109,17 +100,12 @@ class Options(StepOptions):
     embedder_tokens: Tokens = 256
     noise_seed: Annotated[int, Field(ge=0, strict=True)] | None = None
 
-    @field_validator("epsilon", mode="before")
-    @classmethod
-    def _infinite(cls, given: Any) -> Any:
-        return INFINITE if isinstance(given, float) and math.isinf(given) and given > 0 else given
-
     @model_validator(mode="after")
     def _one_budget(self) -> Options:
         if (self.epsilon is None) == (self.noise_multiplier is None):
             raise ValueError("give either 'epsilon' or 'noise_multiplier': one follows from the other")
         counts = 0.0 if self.label_counts is None else self.label_counts.epsilon
-        if isinstance(self.epsilon, float) and counts >= self.epsilon:
+        if self.epsilon is not None and 0 < self.epsilon <= counts:
             raise ValueError(
                 f"'label_counts.epsilon' of {counts:g} leaves nothing of 'epsilon', which is {self.epsilon:g}, for the votes"
             )
@@ -134,10 +120,12 @@ class Options(StepOptions):
         for option in ("shares", "label_counts"):
             if getattr(self, option) is not None and self.classes is None:
                 raise ValueError(f"'{option}' needs 'classes'")
-        for name in self.shares or ():
-            if name not in self.labels:
-                hint = did_you_mean(name, self.labels) or f"; there are {', '.join(self.labels)}"
-                raise ValueError(f"'shares' names the class '{name}', which 'classes' does not{hint}")
+        by_class = self.subjects if isinstance(self.subjects, dict) else {}
+        for option, names in (("shares", self.shares or {}), ("subjects", by_class)):
+            for name in names:
+                if name not in self.labels:
+                    hint = did_you_mean(name, self.labels) or f"; there are {', '.join(self.labels) or 'none'}"
+                    raise ValueError(f"'{option}' names the class '{name}', which 'classes' does not{hint}")
         if missing := [name for name in self.labels if self.shares is not None and name not in self.shares]:
             raise ValueError(
                 f"'shares' gives none for the class '{missing[0]}'; leave the class out of 'classes' instead"
@@ -150,6 +138,20 @@ class Options(StepOptions):
     def labels(self) -> list[str]:
         """Names of the classes; empty if there are none."""
         return list(self.classes or ())
+
+    def subjects_of(self, label: str) -> list[str]:
+        """What texts of a class may be about."""
+        return self.subjects.get(label, []) if isinstance(self.subjects, dict) else self.subjects
+
+    @property
+    def votes(self) -> bool:
+        """Whether private texts vote at all."""
+        return self.epsilon != 0
+
+    @property
+    def noisy(self) -> bool:
+        """Whether votes have noise."""
+        return self.noise_multiplier is not None or (self.epsilon is not None and math.isfinite(self.epsilon))
 
     @property
     def candidates(self) -> int:
@@ -170,5 +172,5 @@ class Options(StepOptions):
 
     def _sampling(self) -> SamplingOptions:
         if self.small_model:
-            return SamplingOptions(max_tokens=80, temperature=0.9, top_p=0.9, repetition_penalty=1.05, stop=["\n"])
+            return SamplingOptions(max_tokens=96, temperature=0.8, top_p=0.9, repetition_penalty=1.05, stop=["\n"])
         return SamplingOptions(max_tokens=512, temperature=1.0, top_p=1.0)

@@ -20,8 +20,6 @@ _MARKED = re.compile(r"(?i)\A\**(?:text|message|answer|filled in|rewritten|new t
 _REMARK = re.compile(r"(?i)\A(?:let me know|i hope (?:this|that)|feel free|note:|would you like|\(note)")
 _QUOTES = {'"': '"', "“": "”", "«": "»", "‘": "’", "'": "'"}
 _WORD = re.compile(r"\w[\w'’-]*")
-_SPECIAL = re.compile(r"([\\.\[\]{}()*+?^$|/])")
-_FILLED = r"[A-Za-z0-9'][A-Za-z0-9'-]{0,14}"
 
 
 def bare_text(answer: str) -> str:
@@ -60,16 +58,6 @@ def blanked(text: str, share: float, draw: random.Random) -> str:
         if blank:
             line = line[: word.start()] + BLANK + line[word.end() :]
     return line
-
-
-def filled_form(template: str) -> str:
-    r"""What a filled-in text must look like: the words that stayed, and one to two words for each blank.
-
-    >>> filled_form("My _ is late.") == rf" My {_FILLED}( {_FILLED})?" + r" is late\."
-    True
-    """
-    parts = [_SPECIAL.sub(r"\\\1", part) for part in template.split(BLANK)]
-    return " " + f"{_FILLED}( {_FILLED})?".join(parts)
 
 
 def normal(text: str) -> str:

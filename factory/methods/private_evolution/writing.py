@@ -22,13 +22,13 @@ from factory.context.flow import refusal
 from factory.engines.protocol import Constraint, Sampling
 from factory.errors import RequestRefused
 from factory.methods.private_evolution.options import Options
-from factory.methods.private_evolution.parse import bare_text, blanked, filled_form, first_line, normal
+from factory.methods.private_evolution.parse import bare_text, blanked, first_line, normal
 from factory.prompts import Prompt, shipped_prompt
 from factory.records import Outcome, Provenance, Record, Rejected, derive_seed, digest, reject
 
 FIRST, LOOKAHEAD = "first", "lookahead"
-_SENTENCE = r" [^\n.?!]{12,110}[.?!]"
-_SENTENCES = rf"{_SENTENCE}( [A-Z][^\n.?!]{{6,90}}[.?!])?"
+QUOTE = '"'  # with which prompts of small models begin the text
+_SENTENCES = r" [^\n\".?!]{8,}[.?!]( [A-Z][^\n\".?!]{6,}[.?!])?"  # how the answer of a small model goes on
 
 
 class Slot(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,7 +145,7 @@ class Writer:
                 draw=slot.draw,
                 sampling=self._samplings[slot.kind],
                 attempt=attempt,
-                constraint=self._form(slot, values),
+                constraint=Constraint(regex=_SENTENCES) if self._options.small_model else None,
                 stage=stage,
             )
         except NotYetKnown as unknown:
@@ -164,7 +164,7 @@ class Writer:
         options, text = self._options, "" if slot.parent is None else str(slot.parent.fields["text"])
         draw = self._generator("values", slot.draw)
         mean = options.words.first if slot.parent is None else len(text.split())
-        subjects, words = options.subjects, text.split()
+        subjects, words = options.subjects_of(slot.label), text.split()
         return {
             "task": options.task,
             "label": slot.label,
@@ -175,12 +175,8 @@ class Writer:
             "text": text,
             "opening": " ".join(words[: max(1, min(2, len(words) // 4))]),
             "blanked": blanked(text, options.blanks, draw) if slot.kind == "fill" else "",
+            "kept": " ".join(words[: max(1, round(len(words) * (1 - options.blanks)))]),
         }
-
-    def _form(self, slot: Slot, values: dict[str, Any]) -> Constraint | None:
-        if not self._options.small_model:
-            return None
-        return Constraint(regex=filled_form(values["blanked"]) if slot.kind == "fill" else _SENTENCES)
 
     def _judged(self, slot: Slot, answer: Answer | Rejected, seen: dict[str, str]) -> Record | Rejected:
         """The text of an answer as a record, or why it cannot be used."""
@@ -207,7 +203,7 @@ class Writer:
             return ""
         if self._options.small_model:
             begun = self._prompts[slot.kind].begun(self._values(slot), chat=chat).split("\n")[-1]
-            return bare_text(begun + answer)
+            return bare_text(begun.removeprefix(QUOTE) + answer)
         return bare_text(answer) if chat else first_line(answer)
 
     def _fields(self, slot: Slot, text: str) -> dict[str, Any]:

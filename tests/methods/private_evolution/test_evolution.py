@@ -105,6 +105,48 @@ def test_sample_never_draws_what_has_no_votes_where_others_have_some(tmp_path: P
         assert left < 150, "the one that was drawn had votes"
 
 
+def released(out: Path, kind: str = "votes") -> list[list[float]]:
+    with closing(sqlite3.connect(out / "journal.sqlite")) as journal:
+        found = journal.execute("SELECT value FROM artifacts WHERE kind = ?", (kind,)).fetchall()
+    return [json.loads(value) for (value,) in found]
+
+
+@pytest.mark.parametrize("nearest", [1, 3])
+def test_each_private_text_votes_once_a_round_and_is_embedded_by_itself(nearest: int, tmp_path: Path) -> None:
+    run(evolving(tmp_path, epsilon="inf", nearest=nearest), tmp_path / "out", Model(answer))
+    for votes in released(tmp_path / "out"):
+        assert sum(votes) == pytest.approx(300 * nearest**0.5)
+    assert set(Words.calls) == {1} and len(Words.calls) == 300 + 8 + 3 * 16, "private texts once, candidates once"
+
+
+def test_with_lookahead_a_text_is_compared_by_the_mean_of_its_variations(tmp_path: Path) -> None:
+    run(evolving(tmp_path, lookahead=3), tmp_path / "out", Model(answer))
+    assert Words.calls.count(3) == 3 * 24 and Words.calls.count(1) == 300
+
+
+def test_the_threshold_is_taken_from_votes_and_what_is_below_counts_as_none(tmp_path: Path) -> None:
+    run(evolving(tmp_path, threshold=1e9), tmp_path / "out", Model(answer))
+    assert {row["variation"] for row in read(tmp_path / "out")} == {"first"}, "nothing has votes: the first ones stay"
+    run(evolving(tmp_path / "other", threshold=0.5), tmp_path / "other" / "out", Model(answer))
+    assert {row["variation"] for row in read(tmp_path / "other" / "out")} != {"first"}
+
+
+def test_lengths_drift_from_that_of_the_text_and_have_a_floor(tmp_path: Path) -> None:
+    asked: dict[str, list[int]] = {"first": [], "rephrase": []}
+
+    def noting(request: Request) -> str:
+        (words,) = re.findall(r"in about (\d+) words", text_of(request))
+        asked["rephrase" if "Write another one like it" in text_of(request) else "first"].append(int(words))
+        return answer(request)
+
+    words = {"first": 40, "drift": 6.0, "fewest": 4}
+    result = run(evolving(tmp_path, kinds={"rephrase": 1}, words=words, rows=20), tmp_path / "out", Model(noting))
+    assert "fill" not in step(result, "private_evolution")["stages"]
+    assert 34 < sum(asked["first"]) / 20 < 46 and len(set(asked["first"])) > 8
+    assert min(asked["rephrase"]) == 4 and 6 < sum(asked["rephrase"]) / len(asked["rephrase"]) < 9
+    assert max(asked["rephrase"]) > 12
+
+
 def test_without_classes_there_is_no_label(tmp_path: Path) -> None:
     result = run(evolving(tmp_path, classes=None), tmp_path / "out", Model(answer))
     assert result.rows == 8
@@ -201,6 +243,7 @@ def test_a_model_that_writes_nothing_ends_it_before_anything_is_spent(tmp_path: 
     assert (result.exit_code, result.rows) == (4, 0)
     assert "8 rows were asked for; 0 texts could be used (too few of 'billing', 'delivery')" in result.message
     assert ledger(tmp_path).runs() == []
+    assert result.manifest["privacy"]["output_private"] is False, "nothing was learnt from private texts"
 
 
 def test_one_class_that_the_model_cannot_write_leaves_the_other(tmp_path: Path) -> None:
@@ -269,3 +312,21 @@ def test_records_that_come_in_are_passed_on(tmp_path: Path) -> None:
     path.write_text(json.dumps(steps))
     result = run(path, tmp_path / "out", Model(answer))
     assert result.rows == 9 and read(tmp_path / "out")[0]["text"] == "public"
+
+
+def test_a_small_model_goes_on_with_what_its_prompt_has_begun(tmp_path: Path) -> None:
+    forms: set[bool] = set()
+
+    def going_on(request: Request) -> str:
+        forms.add(request.constraint is not None)
+        begun = request.messages[-1]
+        assert begun.role == "assistant"
+        return f" wonder about order {request.seed}."
+
+    run(evolving(tmp_path, small_model=True, **TEST), tmp_path / "out", Model(going_on))
+    assert forms == {True}
+    rows = read(tmp_path / "out") + [json.loads(row["fields"]) for row in read(tmp_path / "out", "rejected")]
+    for row in rows:
+        assert re.fullmatch(r"([\w, ]+ )?wonder about order \d+\.", row["text"]), row
+    assert {row["text"].startswith("wonder") for row in rows} == {False}
+    assert {row["variation"] for row in rows} == {"first", "rephrase", "fill"}

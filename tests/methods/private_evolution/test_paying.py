@@ -88,6 +88,14 @@ def test_noise_counts_shape_the_rows_and_are_paid_for_once(tmp_path: Path) -> No
     assert spends(tmp_path) == before
 
 
+def test_counts_of_the_classes_have_noise(tmp_path: Path) -> None:
+    run(evolving(tmp_path, label_counts={"epsilon": 0.01}), tmp_path / "out", Model(answer))
+    with closing(sqlite3.connect(tmp_path / "out" / "journal.sqlite")) as journal:
+        ((value,),) = journal.execute("SELECT value FROM artifacts WHERE kind = 'counts'")
+    assert json.loads(value) != [150, 150], "the chance that both have none is 1 in 40,000"
+    assert [row["label"] for row in read(tmp_path / "out")]
+
+
 # --- not private ----------------------------------------------------------------------------------------------
 
 
@@ -116,8 +124,36 @@ def test_the_same_seed_of_the_noise_gives_the_same_bytes(tmp_path: Path) -> None
         run(evolving(tmp_path / name, noise_seed=seed), tmp_path / name / "out", Model(answer, most_s=0.002))
     assert data(tmp_path / "one" / "out") == data(tmp_path / "two" / "out")
     assert votes(tmp_path / "one" / "out") == votes(tmp_path / "two" / "out") != votes(tmp_path / "other" / "out")
-    first = [json.loads(each) for each in votes(tmp_path / "one" / "out")]
-    assert len({tuple(each) for each in first}) == 3, "every round has noise of its own"
+
+
+def test_every_round_has_noise_of_its_own(tmp_path: Path) -> None:
+    run(evolving(tmp_path, epsilon=None, noise_multiplier=1e6, noise_seed=1), tmp_path / "out", Model(answer))
+    for one, other in itertools.combinations([json.loads(each) for each in votes(tmp_path / "out")], 2):
+        assert max(abs(a - b) for a, b in zip(one, other, strict=True)) > 1e5, "300 votes cannot make that difference"
+
+
+def test_epsilon_0_gives_first_texts_and_reads_no_private_one(tmp_path: Path) -> None:
+    path = evolving(tmp_path, epsilon=0.0)
+    assert load_recipe(path).remarks() == []
+    (tmp_path / "private.jsonl").write_text("no row at all")
+    result = run(path, tmp_path / "out", Model(answer))
+    assert (result.status, result.rows) == ("complete", 8)
+    assert {row["variation"] for row in read(tmp_path / "out")} == {"first"}
+    assert not ledger(tmp_path).path.exists() and not result.manifest.get("privacy", {}).get("claims")
+    assert any("no private text was read" in note for note in step(result, "private_evolution")["notes"])
+
+
+@pytest.mark.parametrize("epsilon", [2.0, "inf"])
+def test_public_texts_have_their_ledger_in_the_run_directory(epsilon: Any, tmp_path: Path) -> None:
+    path, out = evolving(tmp_path, epsilon=epsilon, data={"private": False}), tmp_path / "out"
+    result = run(path, out, Model(answer))
+    assert not ledger(tmp_path).path.exists()
+    assert claim(result)["private_source"] is False and claim(result)["steps"] == 3
+    assert run(path, tmp_path / "other", Model(answer)).rows == 8, "nobody has to account for them"
+    (out / "artifacts" / "private_evolution" / "ledger.jsonl").unlink(missing_ok=True)
+    before = data(out)
+    again = run(path, out, engine := Model(answer))
+    assert (engine.asked, data(out), claim(again)["steps"]) == (0, before, 3)
 
 
 # --- replay, other directories --------------------------------------------------------------------------------
@@ -188,6 +224,27 @@ def test_judging_again_never_spends(tmp_path: Path) -> None:
     assert (read(tmp_path / "lost"), ledger(tmp_path).path.read_bytes()) == ([], paid)
 
 
+def test_judging_again_begins_no_run_where_the_journal_has_lost_all(tmp_path: Path) -> None:
+    path, out = evolving(tmp_path, data={"again": True}), tmp_path / "out"
+    run(path, out, Model(answer))
+    paid = ledger(tmp_path).path.read_bytes()
+    with closing(sqlite3.connect(out / "journal.sqlite", isolation_level=None)) as journal:
+        journal.execute("DELETE FROM artifacts")
+    factory.refilter(out, tmp_path / "lost", overrides=[], progress=False)
+    assert (read(tmp_path / "lost"), ledger(tmp_path).path.read_bytes()) == ([], paid)
+
+
+def test_votes_count_only_for_the_texts_that_they_were_cast_on(tmp_path: Path) -> None:
+    path, out = evolving(tmp_path), tmp_path / "out"
+    run(path, out, Model(answer))
+    paid = ledger(tmp_path).path.read_bytes()
+    with closing(sqlite3.connect(out / "journal.sqlite", isolation_level=None)) as journal:
+        journal.execute("DELETE FROM completions")
+    result = run(path, out, Model(lambda request: answer(request).replace("The", "That")))
+    assert (result.exit_code, result.rows, ledger(tmp_path).path.read_bytes()) == (4, 0, paid)
+    assert "cast on texts that are no longer written" in result.message
+
+
 # --- kills ----------------------------------------------------------------------------------------------------
 
 MOMENTS = ("before_paying", "after_paying", "after_drawing", "after_commit")
@@ -235,9 +292,8 @@ def test_where_all_votes_were_lost_it_says_how_to_pay_for_more(tmp_path: Path) -
 
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"epsilon": 2.0, "noise_multiplier": 3.0}, "give either 'epsilon' or 'noise_multiplier'"),
-    ({"epsilon": 0.0}, "expected more than 0"),
-    ({"epsilon": -1.0}, "expected more than 0"),
-    ({"epsilon": 5000.0}, "expected at most 1000"),
+    ({"epsilon": -1.0}, "expected at least 0"),
+    ({"epsilon": 1e12}, "no noise can be found for it; take 'inf' for none"),
     ({"noise_multiplier": 0.0}, "expected more than 0"),
     ({"rows": 1}, "'rows' is 1, and there are 2 classes: each needs a row"),
     ({"rows": 0}, "expected at least 1"),

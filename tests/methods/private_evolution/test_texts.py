@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factory.methods.private_evolution.parse import BLANK, bare_text, blanked, filled_form, first_line, normal
+from factory.methods.private_evolution.parse import BLANK, bare_text, blanked, first_line, normal
 from factory.prompts import shipped_prompt
 
 TEXT = "My parcel is late."
@@ -21,6 +21,7 @@ SMALL = {
     "text": TEXT,
     "opening": "My",
     "blanked": "My _.",
+    "kept": "My parcel",
 }
 
 
@@ -74,13 +75,6 @@ def test_blanks_replace_words_and_nothing_else(text: str, share: float, seed: in
         assert any(word in found for word in words)
 
 
-def test_the_form_of_a_small_models_answer_holds_to_the_words_that_stayed() -> None:
-    form = filled_form("My _ (a gift) is _, why?")
-    assert re.fullmatch(form, " My new lamp (a gift) is broken, why?")
-    assert not re.fullmatch(form, " My new lamp is broken, why?")
-    assert not re.fullmatch(form, " My (a gift) is broken, why?")
-
-
 def test_texts_are_compared_by_their_words() -> None:
     assert normal('"My parcel, LATE!"') == normal("my parcel late")
     assert normal("!?") != normal("!!")
@@ -89,9 +83,13 @@ def test_texts_are_compared_by_their_words() -> None:
 @pytest.mark.parametrize(
     ("name", "chat", "expected"),
     [
-        ("first_small", True, "Give me a list of messages.\n1. I"),
-        ("rephrase_small", True, f'"{TEXT}"\n\nSay this in other words, casually\nMy'),
-        ("fill_small", True, 'Fill in the blanks "_" in this text\n\nMy _.\nFilled in:'),
+        ("first_small", True, 'You are a person who writes messages. Write one.\n"I have'),
+        (
+            "rephrase_small",
+            True,
+            f'You are a person who writes messages. You wrote:\n\n"{TEXT}"\n\nWrite this in other words.\n"My',
+        ),
+        ("fill_small", True, 'You are a person who writes messages. Write one.\n"My parcel'),
     ],
 )
 def test_prompts_of_small_models_begin_the_text(name: str, chat: bool, expected: str) -> None:

@@ -118,10 +118,10 @@ def losses_under(folder: Path, model: str, revision: str | None) -> Scorer:
     from factory.privacy.tuned.model import require_base, tuned
 
     artifact = read(folder)
-    here = Path.cwd()
+    here, place = Path.cwd(), _place(model, revision)
     identity = model_identity(EngineOptions(kind="transformers", model=model, revision=revision), here)
     require_base(artifact, identity, model)
-    base = load_base(_place(model, revision), dtype="float32", name=model)
+    base = load_base(place, dtype="float32", name=model)
     encoder = Encoder(base, {}, artifact.about.max_tokens)
     encoder.heads = {label: list(ids) for label, ids in artifact.about.heads.items()}
     with_it = tuned(base, artifact)

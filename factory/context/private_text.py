@@ -14,6 +14,7 @@ import json
 import math
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,9 +31,14 @@ from factory.context.private_options import (
     stays_private,
     training_epsilon,
 )
+from factory.datasets_io.whole import write_whole
 from factory.engines.protocol import Sampling
 from factory.errors import OptionError, UserError
 from factory.privacy.accounting import noise_for
+from factory.privacy.canaries import FILE as CANARIES_FILE
+from factory.privacy.canaries import decoded as decoded_canaries
+from factory.privacy.canaries import draw
+from factory.privacy.canaries import encoded as encoded_canaries
 from factory.privacy.claim import Claim
 from factory.privacy.ledger import Ledger, Run, composed
 from factory.privacy.randomness import Randomness, SecureRandomness, SeededRandomness, geometric
@@ -257,17 +263,19 @@ class _Writing:
         ledger = self._ledger()
         name = (await ctx.artifact(digest("private run", key), lambda _: self._begin(ledger, run), kind="run")).decode()
         counts = await self._counts(texts, ledger, name, key)
+        canaries = await self._canaries(name, key)
 
         def fit(say: Say) -> bytes:
             _require_not_lost(ledger, name, options.steps, self._folder(name))
             training = Training(
-                texts=texts, heads=self._heads, noise_multiplier=noise, sample_rate=rate,
+                texts=[*texts, *canaries], heads=self._heads, noise_multiplier=noise, sample_rate=rate,
                 expected_batch=float(options.batch_size), ledger=ledger, run=name, randomness=self._randomness(name),
                 folder=self._folder(name), steps=options.steps, seed=ctx.session.seed,
             )  # fmt: skip
             return self._maker.fit(training, say)
 
         model = await ctx.artifact(key, fit, kind="private model")
+        self._forget_checkpoints(name)
         about = self._maker.about(model)
         claim = self._claim(ledger, name, run, delta, known, policy, about)
         self._tell(claim, about, noise)
@@ -331,6 +339,31 @@ class _Writing:
 
     def _folder(self, run: str) -> Path | None:
         return None if self._ctx.folder is None else self._ctx.folder / run
+
+    def _forget_checkpoints(self, run: str) -> None:
+        """Remove what a killed training would have gone on from."""
+        folder = self._folder(run)
+        if folder is not None and folder.is_dir():
+            for file in folder.glob("*.safetensors"):
+                file.unlink()
+            with suppress(OSError):  # it holds canaries
+                folder.rmdir()
+
+    async def _canaries(self, run: str, key: str) -> list[PrivateText]:
+        """The canaries that take part; all of them lie in the run directory, as the auditor's secret."""
+        if not self._options.canaries:
+            return []
+        labels = self._options.labels
+
+        def make(_: Say) -> bytes:
+            return encoded_canaries(draw(self._options.canaries, self._randomness(run, "canaries"), labels))
+
+        content = await self._ctx.artifact(digest("canaries", key), make, kind="canaries")
+        folder = self._folder(run)
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_whole(folder / CANARIES_FILE, content)
+        return [PrivateText(each.text, each.label) for each in decoded_canaries(content) if each.included]
 
     @property
     def _test(self) -> int | None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -93,7 +93,8 @@ def _sentence(model: type[BaseModel], path: Path, error: ErrorDetails) -> str:
     if expected is not None:
         return f"{expected.format(**error.get('ctx', {}))}, found {_show(error['input'])}"
     message = error["msg"].removeprefix("Value error, ")
-    return f"{message[:1].lower()}{message[1:]}, found {_show(error['input'])}"
+    found = "" if isinstance(error["input"], Mapping) else f", found {_show(error['input'])}"
+    return f"{message[:1].lower()}{message[1:]}{found}"
 
 
 def _show(value: Any) -> str:

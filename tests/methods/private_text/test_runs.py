@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import factory
 from factory.errors import RecipeError, UserError
 from factory.privacy.accounting import Mechanism, epsilon
 from factory.recipe import load_recipe
@@ -288,3 +289,21 @@ def test_public_texts_are_looked_at_and_not_learnt(tmp_path: Path) -> None:
     assert "loss of 3 public texts" in " ".join(result.manifest["steps"][0]["notes"])
     with pytest.raises(RecipeError, match="private"):
         run(tmp_path, f"noise_multiplier: 0.9, classes: {CLASSES}, validation: {{path: texts.jsonl}}", out="b")
+
+
+def test_canaries_take_part_by_coins_and_are_audited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from factory.privacy.canaries import decoded
+
+    write(tmp_path)
+    result = run(tmp_path, f"noise_multiplier: 0.9, classes: {CLASSES}, canaries: 40")
+    (path,) = (result.path / "artifacts/dp_prompt_tuning").rglob("canaries.json")
+    canaries = decoded(path.read_bytes())
+    assert len(canaries) == 40
+    assert 5 < sum(each.included for each in canaries) < 35
+    assert {each.label for each in canaries} == {"billing", "delivery"}
+    published = (result.path / "manifest.json").read_text() + (result.path / "README.md").read_text()
+    assert canaries[0].text not in published
+    monkeypatch.chdir(tmp_path)  # where the recipe's model is found
+    report = factory.audit(result.path, seed=1)
+    assert not report.violation
+    assert {each["kind"] for each in claim(result)["audits"]} == {"white-box", "canaries"}

@@ -417,10 +417,10 @@ def audit(
         Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON as well.")
     ] = None,
 ) -> None:
-    """Look for faults in a run's differential privacy: a lower bound beside each epsilon that it claims.
+    """Look for faults in a run's claims of privacy.
 
-    An audit finds faults; it never shows that something is safe. What it found goes into the claims and the card of the
-    run. Exit code 5 where a claim does not hold.
+    It puts a lower bound beside each epsilon that is claimed. An audit finds faults; it never shows that something is safe.
+    What it found goes into the claims and the card of the run. Exit code 5 where a claim does not hold.
     """
     from factory.auditing import audit as look
     from factory.auditing import check_out, write

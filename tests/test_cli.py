@@ -162,7 +162,20 @@ def test_help_is_not_cut(factory: Command) -> None:
     top = factory("--help")
     assert top.code == 0
     names = re.findall(r"^  (\w+)  +\S", top.out.split("Commands:")[1], re.MULTILINE)
-    assert names == ["init", "check", "plan", "run", "refilter", "show", "why", "ls", "export", "filter", "evaluate"]
+    assert names == [
+        "init",
+        "check",
+        "plan",
+        "run",
+        "refilter",
+        "show",
+        "why",
+        "ls",
+        "export",
+        "filter",
+        "evaluate",
+        "audit",
+    ]
     for page in [top.out, *(factory(name, "--help").out for name in names)]:
         assert "..." not in page.replace("[ARGS]...", "").replace("IN}...", "").replace("IN...", "").replace(
             "SOURCE}...", ""

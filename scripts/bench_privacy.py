@@ -93,7 +93,7 @@ class Bench:
     def plain(self) -> None:
         """An ordinary step."""
         for part in self.parts:
-            self.tuning.mean_gradients(part, len(self.examples))
+            self.tuning.mean_gradients(part.examples[: part.records], len(self.examples))
         self.plain_optimizer.step()
         self.plain_optimizer.zero_grad()
 

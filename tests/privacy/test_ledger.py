@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
 import os
 import signal
@@ -261,6 +262,21 @@ def test_two_processes_at_once_lose_nothing(ledger: Ledger) -> None:
         assert process.wait(60) == 0
     assert [each.spent for each in ledger.runs()] == [MANY, MANY]
     assert len(ledger.path.read_bytes().splitlines()) == 2 + 2 * MANY
+
+
+def test_a_line_waits_for_whoever_is_writing_one(ledger: Ledger) -> None:
+    """Else a line that is only half written would be taken for one that a kill cut off, and removed."""
+    name = ledger.begin(run())
+    with ledger.path.open("ab") as writing:
+        fcntl.flock(writing, fcntl.LOCK_EX)
+        writing.write(b'{"type":"spend","run":"%s",' % name.encode())
+        writing.flush()
+        other = spender(ledger, name, 1)
+        with pytest.raises(subprocess.TimeoutExpired):
+            other.wait(1)
+        writing.write(b'"steps":1}\n')
+    assert other.wait(60) == 0
+    assert ledger.runs()[0].spent == 2
 
 
 def test_a_kill_at_any_moment_keeps_what_was_told_as_spent(ledger: Ledger) -> None:

@@ -13,17 +13,17 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from factory import __version__
 from factory.context.context import Context, NotYetKnown
+from factory.context.private_maker import Head, Maker, Say, Training, Writer, heads_of
 from factory.context.private_options import (
     PrivateTextOptions,
     delta_of,
@@ -55,80 +55,6 @@ MOST_TRIES = 20
 RULE = "private_text"
 UNTRAINED = "untrained"
 LOST_TOO_MUCH = 0.5
-Say = Callable[[str], None]
-
-
-class Writer(Protocol):
-    """Writes texts with what was trained."""
-
-    def draw(self, labels: Sequence[str], seeds: Sequence[int], sampling: Sampling) -> list[Drawn]:
-        """One text for each class and seed."""
-
-    def close(self) -> None:
-        """Free the model."""
-
-
-class Head(NamedTuple):
-    """What the model reads before a text.
-
-    Attributes:
-        messages: Role and content, for models that know the form of a chat.
-        text: For all others.
-    """
-
-    messages: list[list[str]]
-    text: str
-
-
-@dataclass(frozen=True)
-class Training:
-    """What a method is to train.
-
-    Attributes:
-        texts: The private texts, canaries among them.
-        heads: What the model reads before a text of each class; `{"": …}` without classes.
-        noise_multiplier: 0 for none.
-        sample_rate: Probability that a text takes part in a step.
-        expected_batch: Texts that a step reads on average, by the public size.
-        ledger: Who pays.
-        run: Id of the run there.
-        randomness: Where samples and noise come from.
-        folder: For checkpoints.
-        steps: 0 trains nothing and gives what there is at first.
-        seed: For public choices, such as initial weights.
-    """
-
-    texts: Sequence[PrivateText]
-    heads: Mapping[str, Head]
-    noise_multiplier: float
-    sample_rate: float
-    expected_batch: float
-    ledger: Ledger
-    run: str
-    randomness: Randomness
-    folder: Path | None
-    steps: int
-    seed: int
-
-
-class Maker(Protocol):
-    """A kind of training, with its options."""
-
-    @property
-    def learns(self) -> dict[str, Any]:
-        """Everything that decides what is learnt, besides texts, heads, noise and seed; with a version of its code."""
-
-    def fit(self, training: Training, say: Say) -> bytes:
-        """Train; gives what is to be kept, with `about` in it."""
-
-    def about(self, trained: bytes) -> Report:
-        """What is public of it."""
-
-    def writer(self, trained: bytes, count: int) -> Writer:
-        """Load it to write so many texts."""
-
-    def save(self, trained: bytes, folder: Path) -> None:
-        """Write what was trained as files."""
 
 
 async def write_private(
@@ -153,20 +79,6 @@ async def write_private(
             yield Unknown(f"{ctx.step}/{number}")
     finally:
         writing.close()
-
-
-def heads_of(options: PrivateTextOptions, head: Prompt) -> dict[str, Head]:
-    """What the model reads before a text of each class."""
-    found: dict[str, Head] = {}
-    for label, description in (options.classes or {"": ""}).items():
-        values = {"task": options.task, "label": label, "description": description}
-        text = head.render(values, chat=False).text or ""
-        found[label] = Head(
-            [[message.role, message.content] for message in head.render(values, chat=True).messages], text
-        )
-    if len({each.text for each in found.values()}) < len(found):
-        raise OptionError("classes", "two classes have the same head, so that the model cannot tell them apart.")
-    return found
 
 
 class _Writing:

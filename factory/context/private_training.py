@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from jinja2 import TemplateError
 
+from factory.context.private_maker import Head, Training, Writer
 from factory.context.private_options import PrivateTextOptions
-from factory.context.private_text import Head, Training, Writer
 from factory.engines.model_source import locate_model
 from factory.engines.protocol import Sampling
 from factory.errors import OptionError

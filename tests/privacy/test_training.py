@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from factory.errors import UserError
+from factory.privacy import training
 from factory.privacy.accounting import Mechanism, epsilon
 from factory.privacy.ledger import Ledger, Run
 from factory.privacy.objective import Encoder, Example
@@ -136,17 +137,35 @@ def test_a_killed_run_goes_on_and_pays_neither_less_nor_more(tmp_path: Path, at:
         assert any("going on from the checkpoint" in sentence for sentence in said)
 
 
-def test_a_resume_that_forgets_steps_would_be_found(tmp_path: Path) -> None:
-    """Planted: going on from the checkpoint alone, as if the paid step had not been; the ledger then counts too much."""
-    payment = _payment(tmp_path)
-    payment.ledger.spend(payment.run, steps=2)
-    tuning, outcome = _train(tmp_path, payment)
-    assert outcome.spent == payment.spent == PLAN.steps
-    assert outcome.lost == 2
-    again = Ledger(payment.ledger.path)
-    again.spend(payment.run, steps=1)  # a forgetful loop takes one more
-    assert Payment(again, payment.run).spent > PLAN.steps
-    del tuning
+def _spent_after_a_kill(folder: Path) -> int:
+    """Killed in the third step, which is paid; then to the end: steps that the ledger has."""
+    payment = _payment(folder)
+
+    class Dying(SecureRandomness):
+        def normals(self, count: int) -> Any:
+            if payment.spent == 3:
+                raise Killed
+            return super().normals(count)
+
+    with pytest.raises(Killed):
+        _train(folder, payment, randomness=Dying())
+    _train(folder, payment)
+    return payment.spent
+
+
+def test_a_resume_that_forgets_steps_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: going on from the checkpoint alone; the lost step is taken once more, and the ledger shows it."""
+    (tmp_path / "sound").mkdir()
+    (tmp_path / "forgetful").mkdir()
+    assert _spent_after_a_kill(tmp_path / "sound") == PLAN.steps
+    plain = training._Training.__init__
+
+    def forgetful(self: Any, *given: Any) -> None:
+        plain(self, *given)
+        self.step -= self.lost
+
+    monkeypatch.setattr(training._Training, "__init__", forgetful)
+    assert _spent_after_a_kill(tmp_path / "forgetful") == PLAN.steps + 1
 
 
 def test_a_resumed_run_draws_new_noise(tmp_path: Path) -> None:

@@ -13,8 +13,6 @@ from factory.privacy import training
 def main(recipe: str, out: str, at: int, where: str) -> None:
     """Run, and die there."""
     plain = training._Training.take
-    noise = training.SecureRandomness.normals if hasattr(training, "SecureRandomness") else None
-    del noise
 
     def take(self: training._Training, examples: object) -> None:
         if self.step + 1 == at and where == "drawing":

@@ -17,7 +17,7 @@ from factory.context import Context, Session, Stats, each
 from factory.context.asker import EngineAsker
 from factory.context.budget import Ledger
 from factory.context.refusals import Refusals
-from factory.engines.protocol import Sampling
+from factory.engines.protocol import Completion, Request, Sampling
 from factory.engines.scripted import ScriptedEngine
 from factory.errors import EngineError, SourceError
 from factory.journal import Journal, Spent
@@ -197,11 +197,20 @@ def test_accept_is_exact_and_everything_beyond_is_filed(tmp_path: Path) -> None:
     bench.accounts()
 
 
+class LateTenth(Model):
+    """Answers about the tenth row after two of those behind it, and about the twentieth never in time."""
+
+    async def complete(self, request: Request) -> Completion:
+        late = {"row 9": 0.1, "row 19": 2.0}
+        await asyncio.sleep(next((wait for text, wait in late.items() if text in str(request.messages)), 0.0))
+        return await super().complete(request)
+
+
 def test_the_surplus_says_what_was_made_and_what_was_not(tmp_path: Path) -> None:
     bench = Bench(
         tmp_path,
-        {"rows": numbers(100), "ask": asking(tmp_path, window=30, accept=10)},
-        Model(most_s=0.004),
+        {"rows": numbers(90), "ask": asking(tmp_path, window=30, accept=10)},
+        LateTenth(most_s=0.004),
         engine={"max_in_flight": 4},
     )
     sink = bench.run()

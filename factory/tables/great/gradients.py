@@ -18,12 +18,12 @@ from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
+from factory.engines.attention import registered
 from factory.tables.great.batches import Batch
 
 Tensor = Any
 BLOCK_BYTES = 8 * 2**20
 LOGITS_BYTES = 256 * 2**20
-OWN_ATTENTION = "factory_products"
 # How far apart two log-probabilities may be, relative to their mean size, for attention to count as the same. In
 # bfloat16 rounding alone makes 0.009 (SmolLM2-135M); a window or scores a tenth larger make 0.03 and more.
 SAME, SAME_IN_BF16 = 1e-4, 0.02
@@ -206,10 +206,7 @@ class Gradients:
 
         exact = all(weights.dtype == torch.float32 for weights in self._model.parameters())
         expected = self._probe(split=False, bf16=not exact)
-        from transformers import AttentionInterface
-
-        AttentionInterface.register(OWN_ATTENTION, products)
-        self._inner.set_attn_implementation(OWN_ATTENTION)
+        self._inner.set_attn_implementation(registered())
         apart = (self._probe(split=False, bf16=not exact) - expected).abs().mean() / expected.abs().mean()
         if float(apart) < (SAME if exact else SAME_IN_BF16):
             return True
@@ -239,40 +236,3 @@ def _into_gradient(logits: Tensor, targets: Tensor, scale: float, room: Tensor) 
         block.scatter_add_(1, target, block.new_full(target.shape, -scale))
         part.copy_(block)
     return 0.0 if total is None else float(total) * scale
-
-
-def products(
-    module: Any,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    scaling: float | None = None,
-    dropout: float = 0.0,
-    **_: Any,
-) -> tuple[Tensor, None]:
-    """Causal attention over whole rows, without a cache: queries of a group against the keys that they share.
-
-    Args:
-        module: The layer; not needed.
-        query: [rows, heads, length, width].
-        key: [rows, shared heads, length, width].
-        value: Like `key`.
-        attention_mask: Added to the scores where there is one.
-        scaling: Factor of the scores; None for one over the root of the width.
-        dropout: Share of the weights that are left out in training.
-
-    Returns:
-        [rows, length, heads, width], and no weights.
-    """
-    import torch
-
-    rows, heads, length, width = query.shape
-    shared = key.shape[1]
-    scores = query.reshape(rows, shared, -1, width) @ key.transpose(-1, -2)
-    scores = scores.view(rows, heads, length, length) * (width**-0.5 if scaling is None else scaling)
-    hidden = torch.full((length, length), float("-inf"), dtype=scores.dtype, device=scores.device).triu(1)
-    scores = scores + hidden if attention_mask is None else scores + hidden + attention_mask
-    weights = torch.nn.functional.dropout(scores.softmax(-1), dropout, getattr(module, "training", False))
-    mixed = weights.to(value.dtype).view(rows, shared, -1, length) @ value
-    return mixed.view(rows, heads, length, width).transpose(1, 2).contiguous(), None

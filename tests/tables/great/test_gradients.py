@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from factory.engines.attention import products
 from factory.tables.great.batches import Batch
-from factory.tables.great.gradients import Gradients, products
+from factory.tables.great.gradients import Gradients
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

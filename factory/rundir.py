@@ -211,7 +211,9 @@ class RunDir:
         try:
             return path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise RunDirError(f"{path}: cannot be read ({error}); run the recipe into the same directory again.") from error
+            raise RunDirError(
+                f"{path}: cannot be read ({error}); run the recipe into the same directory again."
+            ) from error
 
     def _replace(self, name: str, text: str) -> None:
         temporary = self.path / f".{name}.new"

@@ -1,7 +1,7 @@
-"""The dataset card: what a run says of itself, for people and for the Hub.
+r"""The dataset card: what a run says of itself, for people and for the Hub.
 
-    card(manifest, Path("runs/quickstart/data"), recipe_text)
-    ->  "---\\npretty_name: quickstart\\nlicense: apache-2.0\\n…\\n# quickstart\\n…"
+card(manifest, Path("runs/quickstart/data"), recipe_text)
+->  "---\npretty_name: quickstart\nlicense: apache-2.0\n…\n# quickstart\n…"
 """
 
 from __future__ import annotations

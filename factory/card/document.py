@@ -183,7 +183,13 @@ def _making(manifest: dict[str, Any], recipe: str, published: Published | None) 
         lines += ["`report.html` shows the run: download it and open it in a browser."]
     folded = ["<details>", "<summary>recipe.yaml</summary>", "", fenced(recipe, "yaml"), "", "</details>", ""]
     again = "factory run recipe.yaml"
-    return [*lines, "", *folded, f"With its prompts and sources beside it, {code(again)} makes such a dataset again.", ""]
+    return [
+        *lines,
+        "",
+        *folded,
+        f"With its prompts and sources beside it, {code(again)} makes such a dataset again.",
+        "",
+    ]
 
 
 def _limits(manifest: dict[str, Any]) -> list[str]:

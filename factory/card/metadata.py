@@ -1,7 +1,7 @@
-"""The header of a card: YAML that the Hub and `datasets` read.
+r"""The header of a card: YAML that the Hub and `datasets` read.
 
     header(manifest, shape(Path("data")))
-    ->  "---\\npretty_name: quickstart\\nlicense: apache-2.0\\n…\\n---"
+    ->  "---\npretty_name: quickstart\nlicense: apache-2.0\n…\n---"
 
 Keys are those of the Hub's dataset cards, and one of our own, `dataset_factory`, which names version, recipe and models.
 Whatever is not known is left out.
@@ -122,7 +122,9 @@ def _model(identity: str) -> str:
 
 def _named(model: str, revision: str | None) -> str:
     """A Hub id; of a folder on the machine its last part alone."""
-    name = model if model.count("/") <= 1 and not model.startswith(("/", ".", "~")) else model.rstrip("/").split("/")[-1]
+    name = (
+        model if model.count("/") <= 1 and not model.startswith(("/", ".", "~")) else model.rstrip("/").split("/")[-1]
+    )
     return f"{name}@{revision}" if revision and revision != "main" else name
 
 

@@ -1,6 +1,6 @@
 """The papers that a run's methods come from, and their BibTeX, which is made of facts alone.
 
-    papers(["self_instruct", "rouge_l"])  ->  [Paper("wang2022selfinstruct", "Wang, Yizhong", 2022, "Self-Instruct: …")]
+papers(["self_instruct", "rouge_l"])  ->  [Paper("wang2022selfinstruct", "Wang, Yizhong", 2022, "Self-Instruct: …")]
 """
 
 from __future__ import annotations

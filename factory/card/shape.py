@@ -1,6 +1,6 @@
 """What the data files say of themselves: columns, rows, bytes, and a few rows to show.
 
-    shape(Path("runs/quickstart/data")).rows  ->  31
+shape(Path("runs/quickstart/data")).rows  ->  31
 """
 
 from __future__ import annotations

@@ -212,30 +212,30 @@ def _send(plan: _Plan, message: str, *, progress: bool) -> tuple[str, bool, list
         if plan.fulfilled(state):
             transfer.settle([upload.path for upload in plan.uploads])
             return state.head, False, []
-        gone: list[str] = []
         for attempt in range(ATTEMPTS):
             operations = _uploaded(plan, transfer)
             state = _required(plan)  # anew: somebody may have opened it to the public while files were on their way
-            gone = plan.require_fit(state)
-            failed = _committed(plan, operations, gone, message, state)
+            plan.require_visibility(private=state.private)
+            gone = stale(list(state.files), plan.uploads)
+            made, failed = _committed(plan, operations, gone, message, state)
             held = _required(plan)
             if plan.fulfilled(held):
                 return held.head, True, gone
-            if attempt + 1 < ATTEMPTS:
-                transfer.say(f"{failed or 'the commit lacks files'}; trying again")
-                time.sleep(PAUSE_S * 2**attempt if failed else 0)
+            if made == held.head or attempt + 1 == ATTEMPTS:
+                break
+            transfer.say(f"{failed or 'somebody else has committed right after'}; trying again")
+            time.sleep(PAUSE_S * 2**attempt)
     raise _unfinished(plan, held, failed)
 
 
-def _committed(plan: _Plan, operations: list[Any], gone: Sequence[str], message: str, state: State) -> str:
-    """Commit once; gives why that may not have worked. Its answer can be lost, so what counts is what is there then."""
+def _committed(plan: _Plan, operations: list[Any], gone: Sequence[str], message: str, state: State) -> tuple[str, str]:
+    """Commit once; gives the commit, or why there may be none. An answer can be lost: what counts is what is there then."""
     try:
-        plan.remote.commit(operations, gone, message, state.head)
+        return plan.remote.commit(operations, gone, message, state.head), ""
     except Conflict:
-        return f"{plan.remote.repo_id}: somebody else has committed at the same time"
+        return "", f"{plan.remote.repo_id}: somebody else has committed at the same time"
     except HubError as error:
-        return _cause(error)
-    return ""
+        return "", _cause(error)
 
 
 def _cause(error: FactoryError) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import logging
 import re
+import signal
 import sys
 import threading
 import time
@@ -41,6 +42,7 @@ class Transfer:
         self._speed = Speed()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
+        self._before: Any = None
         self.stopped = False
 
     def tell(self, path: str, position: int) -> None:
@@ -68,15 +70,23 @@ class Transfer:
         return text
 
     def __enter__(self) -> Transfer:
-        """Begin to show."""
+        """Begin to show; Ctrl-C stops files that are being read, which the client's threads would send to their end."""
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._interrupt)
         if self._enabled:
             self._thread = threading.Thread(target=self._show, name="push-progress", daemon=True)
             self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Show the last state; files that are still read after an interruption stop where they are."""
-        self.stopped = kind is not None
+    def _interrupt(self, *_: object) -> None:
+        self.stopped = True
+        raise KeyboardInterrupt
+
+    def __exit__(self, *_: object) -> None:
+        """Show the last state."""
+        self.stopped = True
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
         self._ended.set()
         if self._thread is not None:
             self._thread.join()

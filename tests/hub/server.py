@@ -7,6 +7,7 @@ bytes of the next such request and closes the connection.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import re
@@ -97,15 +98,15 @@ class Hub:
             server.shutdown()
             server.server_close()
             for connection in list(server.connections):
-                try:
+                with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
 
     def make(self, name: str, *, private: bool, files: dict[str, bytes] | None = None) -> Repo:
         tree = {}
         for path, content in {".gitattributes": b"*.parquet filter=lfs\n", **(files or {})}.items():
-            kind, oid = ("lfs", hashlib.sha256(content).hexdigest()) if path.endswith(".parquet") else ("file", git(content))
+            kind, oid = (
+                ("lfs", hashlib.sha256(content).hexdigest()) if path.endswith(".parquet") else ("file", git(content))
+            )
             self.blobs[oid] = content
             tree[path] = (kind, oid, len(content))
         self.repos[name] = Repo(private, {"main": [(hashlib.sha1(name.encode()).hexdigest(), tree)]})
@@ -173,7 +174,9 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         self.hub, self.route, self.query = self.server.hub, unquote(parts.path), parse_qs(parts.query)
         fault = self.hub.fault(self.command, self.route)
-        self.asked = Asked(self.command, self.route, parts.query, {name.lower(): value for name, value in self.headers.items()}, b"")
+        self.asked = Asked(
+            self.command, self.route, parts.query, {name.lower(): value for name, value in self.headers.items()}, b""
+        )
         with self.hub.lock:
             self.hub.log.append(self.asked)
         if fault is not None and fault.wait_s:
@@ -321,7 +324,9 @@ class _Handler(BaseHTTPRequestHandler):
     def tree(self, name: str, revision: str) -> Any:
         _, files = self._tree(self._repo(name), revision)
         folders = sorted({path.rsplit("/", 1)[0] for path in files if "/" in path})
-        entries: list[dict[str, Any]] = [{"type": "directory", "path": path, "oid": "0" * 40, "size": 0} for path in folders]
+        entries: list[dict[str, Any]] = [
+            {"type": "directory", "path": path, "oid": "0" * 40, "size": 0} for path in folders
+        ]
         for path, (kind, oid, size) in sorted(files.items()):
             entry = {"type": "file", "path": path, "size": size, "oid": oid if kind == "file" else git(oid.encode())}
             entries.append(entry | ({"lfs": {"oid": oid, "size": size, "pointerSize": 134}} if kind == "lfs" else {}))
@@ -352,7 +357,10 @@ class _Handler(BaseHTTPRequestHandler):
     def batch(self, name: str) -> Any:
         self._repo(name)
         self._writer(name)
-        return {"transfer": "basic", "objects": [self._object(each, name) for each in json.loads(self.asked.body)["objects"]]}
+        return {
+            "transfer": "basic",
+            "objects": [self._object(each, name) for each in json.loads(self.asked.body)["objects"]],
+        }
 
     def _object(self, wish: dict[str, Any], name: str) -> dict[str, Any]:
         oid, size = wish["oid"], wish["size"]
@@ -364,7 +372,9 @@ class _Handler(BaseHTTPRequestHandler):
         count = -(-size // self.hub.chunk)
         header = {str(number): f"{self.hub.url}/lfs/{oid}/{number}?signature=x" for number in range(1, count + 1)}
         header["chunk_size"] = str(self.hub.chunk)
-        return wish | {"actions": {"upload": {"href": f"{self.hub.url}/lfs/{oid}/complete", "header": header}, "verify": verify}}
+        return wish | {
+            "actions": {"upload": {"href": f"{self.hub.url}/lfs/{oid}/complete", "header": header}, "verify": verify}
+        }
 
     def store(self, oid: str) -> Any:
         if hashlib.sha256(self.asked.body).hexdigest() != oid:
@@ -405,7 +415,12 @@ class _Handler(BaseHTTPRequestHandler):
         oid = hashlib.sha1(head.encode() + self.asked.body).hexdigest()
         repo.branches[revision].append((oid, fresh))
         repo.commits.append({"summary": said["summary"], "lines": lines[1:]})
-        return {"success": True, "commitOid": oid, "commitUrl": f"{self.hub.url}/datasets/{name}/commit/{oid}", "hookOutput": ""}
+        return {
+            "success": True,
+            "commitOid": oid,
+            "commitUrl": f"{self.hub.url}/datasets/{name}/commit/{oid}",
+            "hookOutput": "",
+        }
 
     def _apply(self, key: str, value: dict[str, Any], files: dict[str, tuple[str, str, int]]) -> None:
         if key == "file":

@@ -20,7 +20,7 @@ from .places import REPO, a_run, point, pushing_process
 from .server import Fault, Hub
 
 LFS, COMMIT = "^/lfs/", "/commit/"
-SHARDS, LONG = 12, 100_000
+SHARDS, LONG = 10, 100_000
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_a_push_that_gives_up_says_what_to_do_and_goes_on(
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill", "ctrl-c"])
 def test_a_killed_push_sends_again_only_what_was_under_way(hub: Hub, tmp_path: Path, number: signal.Signals) -> None:
     path = a_run(tmp_path, SHARDS, long=LONG, rows_per_shard=1)
-    hub.faults.append(Fault("PUT", LFS, after=5, times=99, wait_s=3.0))
+    hub.faults.append(Fault("PUT", LFS, after=5, times=99, wait_s=2.0))
     process = pushing_process(tmp_path, hub, path, REPO)
     deadline = time.monotonic() + 30
     while len([each for each in hub.blobs.values() if len(each) > 10_000]) < 5 and time.monotonic() < deadline:
@@ -121,35 +121,37 @@ def test_a_killed_push_sends_again_only_what_was_under_way(hub: Hub, tmp_path: P
     process.send_signal(number)
     _, told = process.communicate(timeout=60)
     assert process.returncode == (130 if number == signal.SIGINT else -number), told
+    assert "run the same command again" in told or number == signal.SIGKILL
     assert not hub.repos[REPO].commits
     hub.faults.clear()
-    before, held = sum(hub.put.values()), len([each for each in hub.blobs.values() if len(each) > 10_000])
+    held = len([each for each in hub.blobs.values() if len(each) > 10_000])
     process = pushing_process(tmp_path, hub, path, REPO)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 0, told
     assert_whole(hub, path)
     sizes = {name: len(content) for name, content in shards(path).items()}
-    again = before + (sum(hub.put.values()) - before) - sum(sizes.values())
     assert held >= 5
-    assert again <= THREADS * max(sizes.values())
-    if number == signal.SIGINT:
-        assert "the same command" in told or True
+    assert 0 <= sum(hub.put.values()) - sum(sizes.values()) <= THREADS * max(sizes.values())
 
 
 def test_somebody_else_commits_at_the_same_time(hub: Hub, large: Path) -> None:
+    """Their notes stay; their shards of another dataset would make it a mix, and go."""
     push(large)
-    repo = hub.repos[REPO]
-    head, tree = repo.branches["main"][-1]
+    line = hub.repos[REPO].branches["main"]
+    _, tree = line[-1]
     hub.blobs["x" * 40] = b"theirs"
-    changed = {name: entry for name, entry in tree.items() if name != "manifest.json"}
-    theirs = {"notes.md": ("file", "x" * 40, 6), "data/train-00000-of-00099.parquet": ("file", "x" * 40, 6)}
-    repo.branches["main"].append(("a" * 40, changed | {"manifest.json": ("file", "x" * 40, 6)}))
-    overtake = lambda: repo.branches["main"].append(("b" * 40, {**tree, **theirs}))  # noqa: E731
+    theirs = ("file", "x" * 40, 6)
+    line.append(("a" * 40, {**tree, "manifest.json": theirs}))
+
+    def overtake() -> None:
+        line.append(("b" * 40, {**tree, "notes.md": theirs, "data/train-00000-of-00099.parquet": theirs}))
+
     hub.faults.append(Fault("POST", COMMIT, act=overtake))
     done = push(large)
-    assert [asked.status for asked in hub.log if asked.path.endswith("/commit/main")] == [200, 412]
-    assert_whole(hub, large) if False else None
-    assert not done.changed or done.deleted == ["data/train-00000-of-00099.parquet"]
+    assert [asked.status for asked in hub.log if asked.path.endswith("/commit/main")] == [200, 412, 200]
+    assert done.deleted == ["data/train-00000-of-00099.parquet"]
+    assert hub.files(REPO)["notes.md"] == b"theirs"
+    assert_whole(hub, large)
 
 
 def test_a_repository_that_is_opened_while_files_are_on_their_way(hub: Hub, large: Path) -> None:
@@ -166,3 +168,4 @@ def test_what_a_gitignore_leaves_out_is_missed(hub: Hub, large: Path) -> None:
     hub.make(REPO, private=True, files={".gitignore": b"manifest.json"})
     with pytest.raises(UserError, match=r"was committed without manifest\.json; if its \.gitignore names them"):
         push(large)
+    assert len(hub.repos[REPO].commits) == 1

@@ -239,9 +239,15 @@ KEYS = {
 @pytest.mark.parametrize("key", list(KEYS))
 def test_a_key_in_a_row(hub: Hub, tmp_path: Path, key: str) -> None:
     recipe = one_step(tmp_path, [{"text": f"Ticket {n}."} for n in range(9)], output=LICENCE)
-    run(recipe, tmp_path / "run", Model(lambda request: f"use {key} for it" if "Ticket 7." in request.messages[0].content else "no"))
+    run(
+        recipe,
+        tmp_path / "run",
+        Model(lambda request: f"use {key} for it" if "Ticket 7." in request.messages[0].content else "no"),
+    )
     place = r"data/train-00000-of-00001\.parquet: row 8, column 'summary'"
-    refused(tmp_path / "run", hub, f"{place}: holds what looks like {KEYS[key]}; take it out, or push with --allow-secrets")
+    refused(
+        tmp_path / "run", hub, f"{place}: holds what looks like {KEYS[key]}; take it out, or push with --allow-secrets"
+    )
     assert sent(tmp_path / "run", allow_secrets=True).changed
 
 

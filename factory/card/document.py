@@ -24,6 +24,13 @@ MEANINGS = {
     "record_id": "hash of what the row was made from; stays when other rows change",
     "provenance": "step, method, parents, prompt and its hash, model, seed, request keys",
 }
+OF_INSTRUCTIONS = {
+    "instruction": "what is asked",
+    "input": "what it is asked about; may be empty",
+    "output": "the answer",
+    "is_classification": "whether the answer is one of a few labels",
+    "instruction_id": "the same for all rows of one instruction",
+}
 
 
 @dataclass(frozen=True)
@@ -100,15 +107,12 @@ def _examples(manifest: dict[str, Any], found: Shape) -> list[str]:
     if not found.examples or not_private(manifest):
         return []
     lines = ["## Rows", "", f"The first {len(found.examples)}, long values cut:" if len(found.examples) > 1 else ""]
-    return [*lines, "", *(line for example in found.examples for line in (fenced(example, "json"), ""))]
+    return [*lines, "", *(line for example in found.examples for line in (fenced(example, "text"), ""))]
 
 
 def _columns(found: Shape) -> list[str]:
-    named = {*own_columns(found.schema)}
-    rows = [
-        (code(field.name), type_name(field.type), "" if field.name in named else MEANINGS.get(field.name, ""))
-        for field in found.schema
-    ]
+    told = MEANINGS | (OF_INSTRUCTIONS if {"instruction", "output"} <= set(own_columns(found.schema)) else {})
+    rows = [(code(field.name), type_name(field.type), told.get(field.name, "")) for field in found.schema]
     return ["## Columns", "", *table(("column", "type", "what"), rows), ""] if rows else []
 
 
@@ -162,12 +166,12 @@ def _models(manifest: dict[str, Any]) -> list[str]:
         hub_id, _, revision = name.partition("@")
         known = hub_id.count("/") == 1 and not hub_id.startswith("local:")
         link = f"[{hub_id}](https://huggingface.co/{hub_id})" if known else code(name)
-        licence = "apache-2.0" if hub_id == EMBEDDED_ID else "see its card" if known else "ask whoever made it"
-        rows.append((link, code(revision) if revision and known else "", licence))
+        licence = "apache-2.0" if hub_id == EMBEDDED_ID else "see its card" if known else "not known here"
+        rows.append((f"{link} at {code(revision)}" if revision and known else link, licence))
     if not rows:
         return []
     licence = manifest["recipe"]["output"]["license"]
-    lines = ["## Models and licences", "", *table(("model", "revision", "licence"), rows), ""]
+    lines = ["## Models and licences", "", *table(("model", "licence"), rows), ""]
     said = f"The dataset is given under {code(licence)}; " if licence else "No licence is given for the dataset; "
     return [*lines, f"{said}what a model's licence says of its output holds as well.", ""]
 
@@ -178,7 +182,7 @@ def _making(manifest: dict[str, Any], recipe: str, published: Published | None) 
     lines += [f"Recipe: `recipe.yaml` (fingerprint `{manifest['fingerprint']}`), seed {manifest['seed']}."]
     if manifest["overrides"]:
         lines += [f"Set on the command line: {', '.join(code(each) for each in manifest['overrides'])}."]
-    lines += [f"Versions: {versions}.", "`manifest.json` has every option, count, prompt hash and version."]
+    lines += ["", f"Versions: {versions}.", "`manifest.json` has every option, count, prompt hash and version."]
     if published is not None and published.report:
         lines += ["`report.html` shows the run: download it and open it in a browser."]
     folded = ["<details>", "<summary>recipe.yaml</summary>", "", fenced(recipe, "yaml"), "", "</details>", ""]
@@ -207,8 +211,6 @@ def _citations(manifest: dict[str, Any]) -> list[str]:
     found = papers(step["method"] for step in manifest["steps"])
     if not found:
         return []
-    listed = [
-        f"- {paper.part}: {paper.title} ([arXiv {paper.arxiv}](https://arxiv.org/abs/{paper.arxiv}))" for paper in found
-    ]
+    listed = [f"- [{paper.title}](https://arxiv.org/abs/{paper.arxiv}) ({paper.year}): {paper.part}" for paper in found]
     entries = fenced("\n\n".join(paper.bibtex() for paper in found), "bibtex")
     return ["## Papers", "", *listed, "", entries, ""]

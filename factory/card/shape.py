@@ -5,7 +5,7 @@ shape(Path("runs/quickstart/data")).rows  ->  31
 
 from __future__ import annotations
 
-import json
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from factory.manifest import file_hash
 EXAMPLES = 2
 LONGEST_VALUE = 400  # characters of a value in an example
 SHOWN_COLUMNS = 24
+WIDTH, INDENT = 88, "    "
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Shape:
         file_bytes: Size of the files.
         plain_bytes: Size of their content before compression.
         digest: Hash of the content of all files.
-        examples: The first rows, as JSON texts, long values cut.
+        examples: The first rows as text, long values cut.
     """
 
     schema: pa.Schema
@@ -70,20 +71,24 @@ def own_columns(schema: pa.Schema) -> list[str]:
 
 
 def _example(row: dict[str, Any]) -> str:
-    """A row as JSON with one field a line; the columns of the factory are left out."""
+    """A row as text that needs no scrolling: a short value beside its name, a long one below it."""
     fields = {name: value for name, value in row.items() if name not in RESERVED}
     names = list(fields)[:SHOWN_COLUMNS]
-    lines = [f"  {json.dumps(name, ensure_ascii=False)}: {_shortened(fields[name])}" for name in names]
+    lines = [line for name in names for line in _field(" ".join(name.split()), _shortened(fields[name]))]
     more = len(fields) - len(names)
-    return "{\n" + ",\n".join(lines) + (f"\n  … {more} more columns" if more else "") + "\n}"
+    return "\n".join([*lines, *([f"… {more} more columns"] if more else [])])
+
+
+def _field(name: str, text: str) -> list[str]:
+    lines = [part for line in text.split("\n") for part in (textwrap.wrap(line, WIDTH - len(INDENT)) or [""])]
+    if len(lines) == 1 and len(name) + len(lines[0]) + 2 <= WIDTH:
+        return [f"{name}: {lines[0]}".rstrip()]
+    return [f"{name}:", *(f"{INDENT}{line}".rstrip() for line in lines)]
 
 
 def _shortened(value: Any) -> str:
-    if isinstance(value, str) and len(value) > LONGEST_VALUE:
-        cut = value[:LONGEST_VALUE].rstrip()
-        return to_json(f"{cut} … ({len(value):,} characters)")
-    text = to_json(value)
-    return text if isinstance(value, str) or len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]} …"
+    text = "" if value is None else value if isinstance(value, str) else to_json(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE].rstrip()} … ({len(text):,} characters)"
 
 
 # --- for the header -----------------------------------------------------------------------------------

@@ -109,9 +109,9 @@ def test_what_rows_hold_stays_text(hostile: Path) -> None:
 
 def test_the_first_two_rows_are_shown_and_long_values_cut(hostile: Path) -> None:
     body = text_of(hostile).split("## Rows")[1].split("## Columns")[0]
-    assert body.count('\n  "n": ') == 2
+    assert body.count("\nn: ") == 2
     assert f"({len(HOSTILE) * 20:,} characters)" in body
-    assert '"tags": ["a", "b"]' in body
+    assert '\ntags: ["a", "b"]\n' in body
     assert "record_id" not in body
 
 

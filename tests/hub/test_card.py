@@ -107,6 +107,17 @@ def test_what_rows_hold_stays_text(hostile: Path) -> None:
     assert "\u0007" not in text_of(hostile)
 
 
+def test_a_recipe_does_not_leave_its_fence(hostile: Path) -> None:
+    manifest = json.loads((hostile / "manifest.json").read_text())
+    text = card(
+        manifest, hostile / "data", "name: x\ndescription: |\n  ```\n  </details>\n\n  # Mine\n  <script>1</script>\n"
+    )
+    html = html_of(text)
+    assert "<script" not in html
+    assert "Mine</h1>" not in html
+    assert html.count("</details>") == 1
+
+
 def test_the_first_two_rows_are_shown_and_long_values_cut(hostile: Path) -> None:
     body = text_of(hostile).split("## Rows")[1].split("## Columns")[0]
     assert body.count("\nn: ") == 2

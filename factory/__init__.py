@@ -6,7 +6,7 @@
 (31, 'complete')
 
 What the command line does, these functions do: `init`, `check`, `plan`, `run`, `refilter`, `filter`,
-`show`, `why`, `ls`, `export`, `evaluate`, `audit`. Nothing heavy is imported before one of them needs it.
+`show`, `why`, `ls`, `export`, `evaluate`, `audit`, `push`. Nothing heavy is imported before one of them needs it.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ _PUBLIC = {
     "AuditReport": "factory.auditing",
     "filter": "factory.filtering.run",
     "FilterResult": "factory.filtering.run",
+    "push": "factory.hub.pushing",
+    "Pushed": "factory.hub.pushing",
     "init": "factory.catalogue",
     "ls": "factory.catalogue",
 }

@@ -21,7 +21,6 @@ from factory.card import card
 from factory.claims import FILE, claims_of, not_private
 from factory.datasets_io.whole import write_whole
 from factory.errors import RunDirError, UserError
-from factory.manifest import file_hash
 from factory.privacy.accounting import Mechanism, epsilon
 from factory.privacy.auditing import Finding, play, setting_of
 from factory.privacy.canaries import FILE as CANARIES_FILE
@@ -225,8 +224,7 @@ def _file(run: RunDir, manifest: dict[str, Any], done: Sequence[StepAudit]) -> N
             each["audits"] = msgspec.to_builtins(claim.audits)
     data = run.path / "data"
     if data.is_dir() and (run.path / "README.md").exists():
-        size = sum(path.stat().st_size for path in data.rglob("*") if path.is_file())
-        write_whole(run.path / "README.md", card(manifest, size, file_hash(data)).encode())
+        write_whole(run.path / "README.md", card(manifest, data, run.recipe_text()).encode())
     run.write_manifest(manifest)
 
 

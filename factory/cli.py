@@ -435,6 +435,56 @@ def audit(
     raise typer.Exit(report.exit_code)
 
 
+@app.command()
+def push(
+    directory: DirArgument,
+    repo_id: Annotated[str, typer.Argument(metavar="REPO_ID", help="Dataset repository: OWNER/NAME.")],
+    public: Annotated[bool, typer.Option("--public/--private", help="Who sees it; private by default.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show every file and the card; send nothing.")] = False,
+    revision: Annotated[
+        str | None, typer.Option("--revision", "--branch", metavar="NAME", help="Branch; the main one by default.")
+    ] = None,
+    message: Annotated[str | None, typer.Option("--message", metavar="TEXT", help="Of the commit.")] = None,
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Send report.html as well.")] = True,
+    rejected: Annotated[bool, typer.Option("--rejected", help="Send the rejected rows as well.")] = False,
+    lineage: Annotated[bool, typer.Option("--lineage", help="Send the records that others were made from.")] = False,
+    partial: Annotated[bool, typer.Option("--partial", help="Send a preview, or a run that stopped short.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace files there that no push of the factory has written.")
+    ] = False,
+    allow_secrets: Annotated[bool, typer.Option("--allow-secrets", help="Do not look for keys and tokens.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Send the dataset to the Hugging Face Hub, private by default.
+
+    The token is that of HF_TOKEN or of 'hf auth login'. What may not be shared is refused with the reason. Killed or cut off
+    at any moment, the same command goes on; one commit at the end puts all files in place.
+    """
+    from factory.hub.pushing import push as send
+    from factory.terminal.pushes import pushed_text
+
+    try:
+        done = send(
+            directory,
+            repo_id,
+            public=public,
+            dry_run=dry_run,
+            revision=revision,
+            message=message,
+            report=report,
+            rejected=rejected,
+            lineage=lineage,
+            partial=partial,
+            replace=replace,
+            allow_secrets=allow_secrets,
+            progress=not quiet,
+        )
+    except KeyboardInterrupt:
+        typer.echo("interrupted; run the same command again to go on from here", err=True)
+        raise typer.Exit(130) from None
+    typer.echo(pushed_text(done, dry_run=dry_run))
+
+
 def _overrides(set_: list[str] | None, engine: str | None, model: str | None) -> list[str]:
     extra = [f"engine.kind={engine}"] if engine is not None else []
     if model is not None:

@@ -11,6 +11,7 @@ FactoryError
 ├── EngineError             exit 3   the engine cannot answer, and asking again will not help
 │   └── EngineDied                   the engine stopped; a supervisor may start it again
 ├── DiskError               exit 3   a result cannot be written
+├── HubError                exit 3   the Hub does not answer, or not as it should; the same command goes on
 ├── JournalError            exit 3   the journal cannot be read or written
 └── RequestRefused          (none)   this one request cannot be answered; its record is rejected
 ```
@@ -107,6 +108,12 @@ class EngineDied(EngineError):
 
 class DiskError(FactoryError):
     """A file of a result cannot be written: a full disk, a folder without permission."""
+
+    exit_code = 3
+
+
+class HubError(FactoryError):
+    """The Hub does not answer, or not as it should; the same command goes on where it was."""
 
     exit_code = 3
 

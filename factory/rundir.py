@@ -201,6 +201,20 @@ class RunDir:
         """Keep the recipe as written."""
         self._replace("recipe.yaml", text)
 
+    def recipe_text(self) -> str:
+        """The recipe as written.
+
+        Raises:
+            RunDirError: If it cannot be read.
+        """
+        path = self.path / "recipe.yaml"
+        try:
+            return path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise RunDirError(
+                f"{path}: cannot be read ({error}); run the recipe into the same directory again."
+            ) from error
+
     def _replace(self, name: str, text: str) -> None:
         temporary = self.path / f".{name}.new"
         try:

@@ -254,10 +254,10 @@ class _Run:
         take_audits(self.session.stats, self.directory.artifacts)
         try:
             staging = self.directory.staging
-            paths = self.collected.write(staging, self.session, self.recipe.head.output.rows_per_shard)
-            manifest = self._manifest(status, message, {"status": status, "rows": self.collected.rows})
-            size = sum(path.stat().st_size for path in paths)
-            text = card(manifest, size, file_hash(staging / "data"))
+            self.collected.write(staging, self.session, self.recipe.head.output.rows_per_shard)
+            held = {"status": status, "rows": self.collected.rows, "digest": file_hash(staging / "data")}
+            manifest = self._manifest(status, message, held)
+            text = card(manifest, staging / "data", self.directory.recipe_text())
             (staging / "README.md").write_text(text, encoding="utf-8")
             self.directory.install()
         except OSError as error:

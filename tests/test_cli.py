@@ -175,6 +175,7 @@ def test_help_is_not_cut(factory: Command) -> None:
         "filter",
         "evaluate",
         "audit",
+        "push",
     ]
     for page in [top.out, *(factory(name, "--help").out for name in names)]:
         assert "..." not in page.replace("[ARGS]...", "").replace("IN}...", "").replace("IN...", "").replace(

@@ -15,6 +15,7 @@ import factory
 from factory.engines.protocol import Completion, Request
 from factory.errors import EngineError, RecipeError, UserError
 from factory.exporting import export
+from factory.manifest import file_hash
 
 from .small_runs import (
     Model,
@@ -302,7 +303,9 @@ def test_a_rerun_that_does_not_end_leaves_the_finished_dataset_described(tmp_pat
     with pytest.raises(EngineError):
         run(recipe_file, out, Model(failing))
     manifest = json.loads((out / "manifest.json").read_text())
-    assert (manifest["status"], manifest["dataset"]) == ("failed", {"status": "complete", "rows": 20})
+    held = manifest["dataset"]
+    assert (manifest["status"], held["status"], held["rows"]) == ("failed", "complete", 20)
+    assert held["digest"] == file_hash(out / "data")
     with pytest.raises(UserError, match="the last run did not end"):
         export(out, tmp_path / "exported", instruction="text", output="summary")
     with pytest.raises(UserError, match="a finished dataset of 20 rows"):

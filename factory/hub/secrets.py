@@ -1,0 +1,113 @@
+"""Keys and tokens in what goes up: in every line of text, and in every text of the rows.
+
+    require_none([Upload("recipe.yaml", …)], allow=False)
+    ->  UserError: recipe.yaml:4: holds what looks like a Hugging Face token; take it out, …
+
+The values of this process's own secrets are looked for as they are, all others by their form. A sentence about one names its
+place, never the secret.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from factory.errors import UserError
+from factory.hub.files import TEXTS, Upload
+
+FORMS = {
+    "a Hugging Face token": r"\bhf_[A-Za-z0-9]{30,}\b",
+    "an API key": r"\bsk-[A-Za-z0-9_-]{20,}",
+    "an AWS key": r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
+    "a GitHub token": r"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{40,})\b",
+    "a private key": r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----",
+}
+NAMED = re.compile(r"(?:TOKEN|API_KEY|SECRET|SECRET_ACCESS_KEY|PASSWORD)$")
+SHORTEST = 8  # characters of a value of the environment that is looked for
+PASSWORD_IN_URL = re.compile(r"://[^/\s:@\"']+:[^/\s:@\"']+@")
+
+
+def own_secrets(environment: Mapping[str, str], token: str | None = None) -> dict[str, str]:
+    """Values that must not leave this machine, by what they are called.
+
+    Args:
+        environment: Of this process.
+        token: The one that the Hub is asked with.
+    """
+    found = {
+        name: value for name, value in environment.items() if NAMED.search(name.upper()) and len(value) >= SHORTEST
+    }
+    return found | ({"the Hub's token": token} if token and token not in found.values() else {})
+
+
+def require_none(uploads: list[Upload], own: Mapping[str, str]) -> None:
+    """Make sure that no file holds a secret.
+
+    Args:
+        uploads: What goes up.
+        own: Of `own_secrets`.
+
+    Raises:
+        UserError: If one does, with its place.
+    """
+    for upload in uploads:
+        looked = _in_text(upload, own) if upload.path in TEXTS else _in_rows(upload, own)
+        for place, what in looked:
+            raise UserError(
+                f"{place}: holds {what}; take it out, or push with --allow-secrets if that is none or may be known."
+            )
+
+
+def _found(text: str, own: Mapping[str, str]) -> str | None:
+    for name, value in own.items():
+        if value in text:
+            return f"the value of {name}"
+    for what, form in FORMS.items():
+        for match in re.finditer(form, text):
+            if what != "an API key" or _random(match.group()):
+                return f"what looks like {what}"
+    return None
+
+
+def _random(key: str) -> bool:
+    """Whether there are digits in it, as in hardly any name of a package or a page."""
+    return any(char.isdigit() for char in key)
+
+
+def _in_text(upload: Upload, own: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    content = upload.source if isinstance(upload.source, bytes) else upload.source.read_bytes()
+    for number, line in enumerate(content.decode("utf-8", "replace").split("\n"), 1):
+        if what := _found(line, own):
+            yield f"{upload.path}:{number}", what
+        elif upload.path.endswith(".yaml") and PASSWORD_IN_URL.search(line):
+            yield f"{upload.path}:{number}", "what looks like a password in a URL"
+
+
+def _in_rows(upload: Upload, own: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Rows are sifted by Arrow; what it finds is looked at again."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    if not isinstance(upload.source, Path):
+        return
+    pattern = "|".join([*(f"(?:{form})" for form in FORMS.values()), *map(re.escape, own.values())])
+    first = 0
+    for batch in pq.ParquetFile(upload.source).iter_batches():
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            texts = column.cast(pa.string()) if pa.types.is_large_string(column.type) else column
+            if not pa.types.is_string(texts.type):
+                continue
+            hits: Any = pc.indices_nonzero(pc.fill_null(pc.match_substring_regex(texts, pattern), False))
+            for index in hits.to_pylist():
+                if what := _found(texts[index].as_py(), own):
+                    yield f"{upload.path}: row {first + index + 1}, column '{name}'", what
+        first += batch.num_rows
+
+
+def environment_secrets(token: str | None) -> dict[str, str]:
+    """Secrets of this process."""
+    return own_secrets(os.environ, token)

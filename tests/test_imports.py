@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -71,15 +71,20 @@ def test_the_public_names_are_there_and_a_wrong_one_points_at_factory_boy() -> N
         _ = factory.DjangoModelFactory
 
 
+def _seconds_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 @pytest.mark.parametrize(("arguments", "limit_s"), [(["--help"], 0.5), (["check", "recipes/quickstart.yaml"], 0.8)])
 def test_a_command_that_loads_nothing_answers_at_once(arguments: list[str], limit_s: float) -> None:
-    """The best of five counts, as the machine may be busy; three times the limit is allowed for slow ones."""
+    """Time on a core, as the machine may be busy, the best of five; three times the limit is allowed for slow ones."""
     command = [sys.executable, "-m", "factory.cli", *arguments]
     fastest = float("inf")
     for _ in range(5):
-        begun = time.perf_counter()
+        begun = _seconds_of_children()
         done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=False)
-        fastest = min(fastest, time.perf_counter() - begun)
+        fastest = min(fastest, _seconds_of_children() - begun)
         if fastest < limit_s:
             break
     assert done.returncode in (0, 2)

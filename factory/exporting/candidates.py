@@ -69,7 +69,14 @@ def candidates(source: Source, settings: Settings, score: str | None) -> Iterato
             if kept:
                 yield None
         elif kept or fault or number is not None:
-            yield Candidate(texts.id, digest(group or texts.id), digest(plain(said)), kept, fault, number)
+            yield Candidate(
+                texts.id,
+                digest("alone", texts.id) if group is None else digest(group),
+                digest(plain(said)),
+                kept,
+                fault,
+                number,
+            )
 
 
 def texts(source: Source, settings: Settings) -> Iterator[Texts]:

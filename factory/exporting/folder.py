@@ -134,13 +134,12 @@ def _listed(folder: Path) -> list[str]:
     """Files of an older export, by its own record."""
     path = folder / RECORD
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))["files"]
+        found = [str(name) for name in json.loads(path.read_text(encoding="utf-8"))["files"]]
     except FileNotFoundError:
         return []
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: is no record of an export; move it away, or choose another folder.") from error
-    ours = {REMOVED, WARNING}
-    return [name for name in found if isinstance(name, str) and (name in ours or _OF_A_SPLIT.fullmatch(name))]
+    return [name for name in found if name in (REMOVED, WARNING) or _OF_A_SPLIT.fullmatch(name)]
 
 
 def _refuse_foreign(folder: Path, listed: list[str]) -> None:

@@ -79,10 +79,10 @@ class Settings:
             raise UserError(f"margin: expected a number from 0 on, found {self.margin}.")
 
     def _check_templates(self) -> None:
-        known = [self.layout, *getattr(self.module, "VARIANTS", {})]
+        known = _layouts(self.module)
         if self.templates is None or self.templates in known:
             return
-        others = [name for name in formats() if self.templates in getattr(_module(name), "VARIANTS", {})]
+        others = [name for name in formats() if self.templates in _layouts(_module(name))]
         if others:
             raise UserError(f"templates: '{self.templates}' goes with --format {' or '.join(others)}.")
         raise UserError(f"templates: expected one of {', '.join(known)}, found '{self.templates}'.")
@@ -101,7 +101,7 @@ class Settings:
     @property
     def layout(self) -> str:
         """Name of the layout that the format has by itself."""
-        return getattr(self.module, "LAYOUT", "plain")
+        return _layouts(self.module)[0]
 
     @property
     def convert(self) -> Convert:
@@ -139,3 +139,8 @@ class Settings:
 
 def _module(name: str) -> ModuleType:
     return importlib.import_module(f"factory.exports.{name.replace('-', '_')}")
+
+
+def _layouts(module: ModuleType) -> list[str]:
+    """Layouts of a format, its own first."""
+    return [getattr(module, "LAYOUT", "plain"), *getattr(module, "VARIANTS", {})]

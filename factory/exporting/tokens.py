@@ -97,15 +97,15 @@ class Tokenizer:
 
 
 def _loaded(name: str) -> Any:
-    try:
-        from transformers import AutoTokenizer
-    except ImportError as error:
-        raise UserError("--tokenizer needs transformers: pip install 'dataset-factory[train]'.") from error
     folder = embedded_model_dir() if name == "embedded" else Path(name).expanduser()
     if folder.is_dir() and not any((folder / file).exists() for file in FILES):
         raise UserError(f"tokenizer {name}: the folder has no {' or '.join(FILES[:2])}; name the one of a model.")
     if not folder.is_dir() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
         raise UserError(f"tokenizer {name}: no such folder, and no Hub id of the form owner/name; or take 'embedded'.")
+    try:
+        from transformers import AutoTokenizer
+    except ImportError as error:
+        raise UserError("--tokenizer needs transformers: pip install 'dataset-factory[train]'.") from error
     try:
         return AutoTokenizer.from_pretrained(str(folder) if folder.is_dir() else name)
     except (OSError, ValueError, ImportError, KeyError) as error:

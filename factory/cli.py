@@ -206,23 +206,72 @@ def export(
     directory: DirArgument,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write.")],
     format_: Annotated[
-        str, typer.Option("--format", metavar="NAME", help="messages, prompt-completion or alpaca.")
+        str,
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help="messages, prompt-completion, alpaca, sharegpt, preference, text or csv.",
+        ),
     ] = "messages",
     validation: Annotated[
         float, typer.Option("--validation", metavar="SHARE", help="Share of families held out, in [0, 1).")
     ] = 0.0,
-    templates: Annotated[str, typer.Option("--templates", metavar="NAME", help="plain or self-instruct.")] = "plain",
+    test: Annotated[
+        float, typer.Option("--test", metavar="SHARE", help="Share of families to test on, in [0, 1).")
+    ] = 0.0,
+    templates: Annotated[
+        str | None,
+        typer.Option("--templates", metavar="NAME", help="Layout: plain, self-instruct or conversational."),
+    ] = None,
     instruction: Annotated[
         str, typer.Option("--instruction", metavar="COLUMN", help="Column of the instruction.")
     ] = "instruction",
     input_: Annotated[str, typer.Option("--input", metavar="COLUMN", help="Column of the input.")] = "input",
     output: Annotated[str, typer.Option("--output", metavar="COLUMN", help="Column of the answer.")] = "output",
+    system: Annotated[
+        str | None, typer.Option("--system", metavar="COLUMN", help="Column of a system message.")
+    ] = None,
+    ids: Annotated[bool, typer.Option("--ids", help="Write record ids as well, for 'factory why'.")] = False,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            "--tokenizer", metavar="NAME", help="Folder, Hub id or embedded: counts tokens; chat template of text."
+        ),
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", metavar="N", min=1, help="Leave out rows that are longer.")
+    ] = None,
+    decontaminate: Annotated[
+        list[str] | None,
+        typer.Option("--decontaminate", metavar="FILE", help="Take out what overlaps with a benchmark; repeatable."),
+    ] = None,
+    shard_rows: Annotated[
+        int | None, typer.Option("--shard-rows", metavar="N", min=1, help="Most rows in a file; all by default.")
+    ] = None,
+    parquet: Annotated[bool, typer.Option("--parquet", help="Parquet instead of JSON Lines.")] = False,
+    pair: Annotated[
+        str, typer.Option("--pair", metavar="WHAT", help="preference: answers to one question, or evolved tasks.")
+    ] = "answers",
+    score: Annotated[
+        str | None,
+        typer.Option(
+            "--score", metavar="COLUMN", help="preference: the score, more is better; the judge's by default."
+        ),
+    ] = None,
+    margin: Annotated[
+        float, typer.Option("--margin", metavar="X", min=0, help="preference: least difference of scores.")
+    ] = 0.0,
+    formulas: Annotated[
+        str, typer.Option("--formulas", metavar="WHAT", help="csv: neutralise what a spreadsheet calculates, or keep.")
+    ] = "neutralise",
 ) -> None:
-    """Write the dataset in a fine-tuning format.
+    """Write the dataset in a fine-tuning format, or as CSV.
 
-    With --validation, rows of one family never end up in both files.
+    With --validation and --test, rows of one family never end up in two files. Whatever is left out is counted with its
+    reason; export.json in OUT tells how the files were made.
     """
     from factory.exporting import export as write
+    from factory.terminal.exports import exported_text
 
     done = write(
         directory,
@@ -233,14 +282,20 @@ def export(
         instruction=instruction,
         input=input_,
         output=output,
+        system=system,
+        test=test,
+        ids=ids,
+        tokenizer=tokenizer,
+        max_tokens=max_tokens,
+        decontaminate=decontaminate,
+        shard_rows=shard_rows,
+        parquet=parquet,
+        pair=pair,
+        score=score,
+        margin=margin,
+        formulas=formulas,
     )
-    for path in done.files:
-        typer.echo(f"{path}: {done.rows[path.stem]:,} rows")
-    for name in done.rows:
-        if not done.rows[name]:
-            typer.echo(f"{name}: no rows, no file written")
-    for reason, count in done.left_out.items():
-        typer.echo(f"left out: {count:,} ({reason})")
+    typer.echo(exported_text(done))
     if done.not_private:
         typer.echo(f"NOT PRIVATE: {done.not_private}", err=True)
 

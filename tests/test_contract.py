@@ -23,6 +23,7 @@ import pytest
 from pydantic import BaseModel
 
 import factory
+from factory.datasets_io.pairs import Pair, Preference
 from factory.engines.protocol import Request
 from factory.exporting import formats
 from factory.prompts import load_prompt
@@ -241,12 +242,29 @@ def test_prompts_of_exports_load(name: str) -> None:
     assert load_prompt(ROOT / "prompts" / "finetune" / f"{name}.jinja").header.inputs
 
 
+EXAMPLES = {
+    "pair": Pair("Name the capital.", "Italy", "Answer: Rome", "Be kind."),
+    "preference": Preference(Pair("Name the capital.", "Italy", "", "Be kind."), "Answer: Rome", "Answer: Oslo"),
+}
+
+
 @pytest.mark.parametrize("name", formats())
 def test_every_export_converts_and_is_documented(name: str) -> None:
     module = __import__(f"factory.exports.{name.replace('-', '_')}", fromlist=["convert"])
     assert module.__doc__.strip()
-    assert list(inspect.signature(module.convert).parameters) == ["pair"]
+    assert module.TAKES in ("pair", "preference", "row")
+    layouts = getattr(module, "VARIANTS", {})
+    for convert in (module.convert, *layouts.values()):
+        assert list(inspect.signature(convert).parameters) == [module.TAKES]
+        assert convert.__doc__
+    assert getattr(module, "LAYOUT", "plain") not in layouts
     assert name in (ROOT / "factory" / "cli.py").read_text()
+    if module.TAKES == "row":
+        return
+    for convert in (module.convert, *layouts.values()):
+        row = convert(EXAMPLES[module.TAKES])
+        assert "Answer: Rome" in json.dumps(row)
+        assert all("Answer" in json.dumps(one) for one in module.sequences(row))
 
 
 # --- runs ---------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,14 @@ from factory.datasets_io.pairs import Pair
 from factory.engines.scripted import ScriptedEngine
 from factory.errors import UserError
 from factory.exporting import Exported, export, formats
+from factory.exporting.families import Families
+from factory.exporting.item import Item
 from factory.exports import alpaca, messages, prompt_completion
+from factory.records import digest
 from factory.runner import run
 
 from .driver import workplace, write_rows
+from .exporting import directories
 
 PAIR = Pair("Add the numbers.", "2, 3", "5")
 
@@ -51,8 +54,8 @@ def hundred(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made(tmp_path_factory.mktemp("hundred"), rows)
 
 
-def test_there_are_three_formats() -> None:
-    assert formats() == ["alpaca", "messages", "prompt-completion"]
+def test_there_are_seven_formats() -> None:
+    assert formats() == ["alpaca", "csv", "messages", "preference", "prompt-completion", "sharegpt", "text"]
 
 
 def test_each_format_writes_a_pair_as_its_readers_expect() -> None:
@@ -162,20 +165,13 @@ def test_rows_with_the_same_question_stay_together(tmp_path: Path) -> None:
     assert not questions(parts["train"]) & questions(parts["validation"])
 
 
-def test_rows_without_one_root_go_by_their_instruction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_without_one_root_go_by_their_instruction(tmp_path: Path) -> None:
     rows = [
-        {
-            "instruction": f"Task {n // 3}" + (" " if n % 2 else ""),
-            "input": str(n),
-            "output": "o",
-            "provenance": {"root": None},
-        }
+        {"instruction": f"Task {n // 3}" + (" " if n % 2 else ""), "input": str(n), "output": "o", "root": None}
         for n in range(90)
     ]
-    monkeypatch.setattr("factory.exporting.read_shards", lambda folder: iter(rows))
-    monkeypatch.setattr("factory.exporting._check_columns", lambda *arguments: None)
-    directory = made(tmp_path, [{"instruction": "x"}])
-    parts = lines(export(directory, tmp_path / "out", format="alpaca", validation=0.4))
+    run_dir = directories.pairs(tmp_path / "run", rows)
+    parts = lines(export(run_dir, tmp_path / "out", format="alpaca", validation=0.4))
     split = {name: {row["instruction"].strip() for row in part} for name, part in parts.items()}
     assert split["train"] | split["validation"] == {f"Task {n}" for n in range(30)}
     assert not split["train"] & split["validation"]
@@ -183,26 +179,34 @@ def test_rows_without_one_root_go_by_their_instruction(tmp_path: Path, monkeypat
 
 @given(st.data())
 def test_families_never_straddle_whatever_ties_them_together(data: st.DataObject) -> None:
-    from factory.exporting import _Families, _Row
-
-    roots, asked = st.sampled_from("abcdefgh"), st.sampled_from("123456")
-    drawn = data.draw(st.lists(st.tuples(roots, asked), max_size=30))
-    rows = [_Row(Pair(instruction, "", "o"), root) for root, instruction in drawn]
-    families = _Families(rows)
-    shares = [families.share(row) for row in rows]
-    for row, share in zip(rows, shares, strict=True):
-        for other, other_share in zip(rows, shares, strict=True):
-            if row.root == other.root or row.pair.instruction == other.pair.instruction:
+    roots, asked = st.sampled_from(["a", "b", "c", "d", "e", None]), st.sampled_from("123456")
+    drawn = data.draw(st.lists(st.tuples(roots, roots, asked), max_size=30))
+    items = [
+        Item(
+            {}, tuple(dict.fromkeys(root for root in two if root)), instruction, instruction, Pair(instruction, "", "o")
+        )
+        for *two, instruction in drawn
+    ]
+    families = Families(items)
+    shares = [families.share(item) for item in items]
+    for item, share in zip(items, shares, strict=True):
+        for other, other_share in zip(items, shares, strict=True):
+            if set(item.roots) & set(other.roots) or item.asked == other.asked:
                 assert share == other_share
-    assert shares[::-1] == [_Families(rows[::-1]).share(row) for row in rows[::-1]]
+    assert shares[::-1] == [Families(items[::-1]).share(item) for item in items[::-1]]
 
 
-def test_duplicates_and_empty_answers_are_left_out_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    directory = made(tmp_path, [{"instruction": "x"}])
-    row = {"instruction": "a", "output": "b", "provenance": {"root": "r"}}
+def test_a_family_keeps_the_side_that_earlier_versions_gave_it() -> None:
+    rooted = Item({}, ("5f0c",), "Name a river.", "Name a river.", Pair("Name a river.", "", "o"))
+    unrooted = Item({}, (), "Name  a River.", "Name a river.\n\nx", Pair("Name  a River.", "x", "o"))
+    assert Families([rooted]).share(rooted) == int(digest("split", "5f0c")[:12], 16) / 16**12
+    assert Families([unrooted]).share(unrooted) == int(digest("split", "name a river.")[:12], 16) / 16**12
+
+
+def test_duplicates_and_empty_answers_are_left_out_and_counted(tmp_path: Path) -> None:
+    row = {"instruction": "a", "output": "b", "root": "r"}
     rows = [row, dict(row), {**row, "output": " "}, {**row, "output": None}]
-    monkeypatch.setattr("factory.exporting.read_shards", lambda folder: iter(rows))
-    done = export(directory, tmp_path / "out")
+    done = export(directories.pairs(tmp_path / "run", rows), tmp_path / "out")
     assert done.rows == {"train": 1}
     assert done.left_out == {"exact duplicate": 1, "empty output": 2}
 
@@ -216,13 +220,36 @@ def test_values_that_are_no_text_are_written_as_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"format": "message"}, "no format is called 'message' (did you mean 'messages'?); there are alpaca, messages"),
-        ({"format": "sharegpt"}, "format: no format is called 'sharegpt'; there are"),
+        (
+            {"format": "message"},
+            "no format is called 'message' (did you mean 'messages'?); there are alpaca, csv, mess",
+        ),
+        ({"format": "chatml"}, "format: no format is called 'chatml'; there are"),
         ({"validation": 1.0}, "validation: expected a share in [0, 1), found 1.0."),
         ({"validation": -0.1}, "validation: expected a share in [0, 1), found -0.1."),
         ({"validation": float("nan")}, "validation: expected a share in [0, 1), found nan."),
+        ({"test": 1.5}, "test: expected a share in [0, 1), found 1.5."),
+        ({"validation": 0.6, "test": 0.4}, "expected shares that leave rows to train on, found 0.6 and 0.4"),
         ({"templates": "self-instruct"}, "templates: 'self-instruct' goes with --format prompt-completion."),
-        ({"templates": "own"}, "templates: expected one of plain, self-instruct, found 'own'."),
+        ({"templates": "plain", "format": "text", "parquet": True, "shard_rows": -1}, "shard_rows: expected 1 or more"),
+        ({"templates": "conversational"}, "'conversational' goes with --format preference or prompt-completion."),
+        ({"templates": "own"}, "templates: expected one of plain, found 'own'."),
+        ({"shard_rows": 0}, "shard_rows: expected 1 or more, found 0."),
+        ({"max_tokens": 9}, "max_tokens: needs a tokenizer to count with; name one with --tokenizer"),
+        ({"format": "csv", "tokenizer": "embedded"}, "tokenizer: the format csv has no token counts; leave it out."),
+        ({"format": "csv", "parquet": True}, "parquet: the format csv is a kind of file itself"),
+        ({"formulas": "run"}, "formulas: expected one of neutralise, keep, found 'run'."),
+        ({"pair": "rows"}, "pair: expected one of answers, tasks, found 'rows'."),
+        ({"margin": float("nan")}, "margin: expected a number from 0 on, found nan."),
+        ({"system": "sys"}, "no column 'sys'; name one with --system"),
+        ({"format": "preference"}, "no rows make a preference pair (100 no other answer; no judge has scored"),
+        (
+            {"format": "preference", "score": "inptu"},
+            "no column 'inptu' (did you mean 'input'?); name one with --score",
+        ),
+        ({"format": "preference", "pair": "tasks"}, "no column 'parent_id'"),
+        ({"decontaminate": ["none.jsonl"]}, "decontaminate: none.jsonl: no such file or folder"),
+        ({"tokenizer": "./none"}, "tokenizer ./none: no such folder, and no Hub id"),
         (
             {"output": "outptu"},
             "no column 'outptu' (did you mean 'output'?); name one with --output, there are instruc",
@@ -241,35 +268,12 @@ def test_what_cannot_be_exported_leaves_no_trace(
     assert not (tmp_path / "out").exists()
 
 
-def test_an_older_export_is_replaced_as_a_whole_or_not_at_all(
-    hundred: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = tmp_path / "out"
-    export(hundred, out, validation=0.2)
-    before = {path.name: path.read_bytes() for path in out.iterdir()}
-    with pytest.raises(UserError, match=r"validation.jsonl: belongs to another export"):
-        export(hundred, out)
-
-    row = {"instruction": "a", "output": "b", "provenance": {"root": "r"}}
-    passes = iter([False, True])
-
-    def failing(folder: Path) -> Iterator[dict[str, Any]]:
-        yield row
-        if next(passes):
-            raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("factory.exporting.read_shards", failing)
-    with pytest.raises(UserError, match=r"cannot be written \(No space left on device\)"):
-        export(hundred, out, validation=0.2)
-    assert {path.name: path.read_bytes() for path in out.iterdir() if path.suffix == ".jsonl"} == before
-
-
 def test_a_split_without_rows_gets_no_file(tmp_path: Path) -> None:
     directory = made(tmp_path, [{"instruction": "a"}])
     done = export(directory, tmp_path / "out", validation=0.0001)
     assert done.rows == {"train": 1, "validation": 0}
     assert [path.name for path in done.files] == ["train.jsonl"]
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["train.jsonl"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["export.json", "train.jsonl"]
 
 
 def test_the_run_directory_and_the_exported_files_load_with_datasets(
@@ -282,7 +286,7 @@ def test_the_run_directory_and_the_exported_files_load_with_datasets(
     assert rows.column_names == ["instruction", "input", "output", "record_id", "provenance"]
     assert rows[0]["instruction"] == "Task 0."
     assert rows[0]["provenance"]["step"] == "prompt"
-    for format_ in formats():
+    for format_ in set(formats()) - {"preference"}:
         done = export(hundred, tmp_path / format_, format=format_, validation=0.3)
         loaded = datasets.load_dataset(str(tmp_path / format_), cache_dir=str(tmp_path / "cache"))
         assert {name: part.num_rows for name, part in loaded.items()} == done.rows

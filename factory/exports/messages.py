@@ -6,12 +6,18 @@ r"""Chat messages, as TRL and Axolotl read them.
 
 from __future__ import annotations
 
-from factory.datasets_io.pairs import Pair, question
+from typing import Any
+
+from factory.datasets_io.pairs import Message, Pair, answered, asked
+
+TAKES = "pair"
 
 
 def convert(pair: Pair) -> dict[str, object]:
     """One user message and one assistant message, after a system message if the pair has one."""
-    messages = [{"role": "user", "content": question(pair)}, {"role": "assistant", "content": pair.output}]
-    if pair.system:
-        messages.insert(0, {"role": "system", "content": pair.system})
-    return {"messages": messages}
+    return {"messages": asked(pair) + answered(pair.output)}
+
+
+def sequences(row: dict[str, Any]) -> list[str | list[Message]]:
+    """The whole conversation."""
+    return [row["messages"]]

@@ -1,11 +1,15 @@
 r"""Prompt and completion as two texts: TRL's prompt-completion format, which trains on one text behind the other.
 
-Plainly, the prompt is the instruction, a blank line, the input and a blank line. With `templates:
+Plainly, the prompt is the instruction, a blank line, the input and a blank line. With `--templates
 self-instruct` each row gets one of several layouts (7 with an input, 6 without), chosen by a hash of the
 row, as in Self-Instruct (arXiv 2212.10560, section 2.3), whose point is that a tuned model should not hang
 on one layout:
 
     {"prompt": "Task: Name the capital.\nInput: France\nOutput:", "completion": " Paris"}
+
+`--templates conversational` writes both as lists of messages, which TRL puts through the chat template:
+
+    {"prompt": [{"role": "user", "content": "Name the capital."}], "completion": [{"role": "assistant", …}]}
 
 Half of the inputs that begin with a field name ("Text: …") lose it, and their blank lines; unlike the
 released code we do not mistake a URL or a time of day for a field name.
@@ -15,11 +19,13 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import Any
 
-from factory.datasets_io.pairs import Pair, question
+from factory.datasets_io.pairs import Message, Pair, answered, asked, question
 from factory.prompts import Prompt, shipped_prompt
 from factory.records import derive_seed
 
+TAKES = "pair"
 WITH_INPUT, WITHOUT_INPUT = 7, 6
 _FIELD_NAME = re.compile(r"^[A-Za-z][A-Za-z ]{0,30}:(?=\s)", re.MULTILINE)
 
@@ -40,6 +46,19 @@ def convert_varied(pair: Pair) -> dict[str, object]:
     prompt = str(_layouts(name).render(values, chat=False).text)
     space = "" if prompt[-1:].isspace() else " "
     return {"prompt": prompt, "completion": f"{space}{pair.output}"}
+
+
+def convert_conversational(pair: Pair) -> dict[str, object]:
+    """Prompt and completion as lists of messages."""
+    return {"prompt": asked(pair), "completion": answered(pair.output)}
+
+
+VARIANTS = {"self-instruct": convert_varied, "conversational": convert_conversational}
+
+
+def sequences(row: dict[str, Any]) -> list[str | list[Message]]:
+    """The completion behind the prompt."""
+    return [row["prompt"] + row["completion"]]
 
 
 @lru_cache(maxsize=2)

@@ -250,7 +250,7 @@ def export(
     ] = None,
     parquet: Annotated[bool, typer.Option("--parquet", help="Parquet instead of JSON Lines.")] = False,
     pair: Annotated[
-        str, typer.Option("--pair", metavar="WHAT", help="preference: answers to one question, or evolved tasks.")
+        str, typer.Option("--pair", metavar="WHAT", help="preference: answers (to a question) or tasks (evolved).")
     ] = "answers",
     score: Annotated[
         str | None,

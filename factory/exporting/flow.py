@@ -41,7 +41,7 @@ class Exported:
         left_out: Rows left out, by reason.
         not_private: Why the rows may not be shared; empty where nothing speaks against it.
         tokens: Lengths of the rows, where there was a tokenizer.
-        removed: File with the rows that overlap with a benchmark.
+        removed: File with the rows that overlap with a benchmark; None where none does.
         changed_cells: Cells of a CSV file that got an apostrophe.
         notes: What else its reader should know.
     """
@@ -98,6 +98,9 @@ class _Flow:
             shards[split_of(made.item)].write({**made.row, **(made.item.ids if settings.ids else {})})
         if turned_away is not None:
             turned_away.close()
+            if not self._left_out[REASON]:
+                (new.path / REMOVED).unlink()
+                self._notes.append("no row overlaps with a benchmark")
         files = [new.folder / path.name for one in shards.values() for path in one.close()]
         why = not_private(self._source.manifest)
         if why:
@@ -105,10 +108,10 @@ class _Flow:
         done = Exported(
             files=files,
             rows={name: one.rows for name, one in shards.items()},
-            left_out=dict(self._left_out),
+            left_out=dict(+self._left_out),
             not_private=why,
             tokens=Lengths.of(self._lengths),
-            removed=None if turned_away is None else new.folder / REMOVED,
+            removed=new.folder / REMOVED if self._left_out[REASON] else None,
             changed_cells=sum(one.changed_cells for one in shards.values()),
             notes=self._notes,
         )

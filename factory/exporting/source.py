@@ -51,7 +51,7 @@ class Source:
             UserError: If a column that is needed is not there, at once and not when the first row is read.
         """
         if settings.takes == "row":
-            return self._whole(self.columns)
+            return self._whole(settings)
         if self.stands_alone(settings):
             return self._alone(settings.module.ALONE)
         self.require(settings)
@@ -98,11 +98,18 @@ class Source:
             text = text_of(row[column])
             yield Item({"record_id": row["record_id"]}, roots_of(row), text, text, Pair("", "", text))
 
-    def _whole(self, columns: list[str]) -> Iterator[Item]:
-        for row in self.rows(columns):
-            content = {name: row[name] for name in columns}
-            said = to_json(content)
-            yield Item({"record_id": row["record_id"]}, roots_of(row), said, said, content)
+    def _whole(self, settings: Settings) -> Iterator[Item]:
+        """Rows as they are; those with a question are of the families that they are of in other formats."""
+        asks = settings.instruction in self.columns
+        for row in self.rows([*self.columns]):
+            content = {name: row[name] for name in self.columns}
+            pair = pair_of(row, settings)
+            kin, asked = (pair.instruction, question(pair)) if asks else [self._said(content)] * 2
+            yield Item({"record_id": row["record_id"]}, roots_of(row), kin, asked, content)
+
+    def _said(self, content: dict[str, Any]) -> str:
+        """What tells a row without a question from others: its text if it has one, else all of it."""
+        return text_of(content["text"]) if "text" in content else to_json(content)
 
 
 def pair_columns(settings: Settings) -> list[str]:

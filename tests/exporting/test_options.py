@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from factory.datasets_io.rows import read_rows
 from factory.errors import UserError
 from factory.exporting import export
 from factory.exporting.tokens import Lengths
@@ -70,6 +71,36 @@ def test_texts_alone_need_no_question(tmp_path: Path) -> None:
         UserError, match=r"no column 'instruction'.*there are text, label; --format csv writes rows of any"
     ):
         export(run, tmp_path / "b")
+
+
+def test_rows_are_on_the_same_side_in_every_format(tmp_path: Path) -> None:
+    made = [
+        {
+            "instruction": f"T{n // 3}",
+            "input": f"{n}",
+            "output": f"o{n}",
+            "text": f"t{n}",
+            "root": None,
+        }
+        for n in range(120)
+    ]
+    run, sides = pairs(tmp_path / "run", made), []
+    for format_ in ("alpaca", "messages", "text", "csv"):
+        export(run, tmp_path / format_, format=format_, validation=0.3, test=0.3, ids=True, parquet=format_ == "text")
+        found = read(tmp_path / format_)
+        assert all(len({int(name, 16) // 3 for name in found[side]}) > 3 for side in found)
+        for one, other in ((a, b) for a in found for b in found if a != b):
+            assert not {int(name, 16) // 3 for name in found[one]} & {int(name, 16) // 3 for name in found[other]}
+        sides.append(found)
+    assert sides == [sides[0]] * 4
+
+
+def read(out: Path) -> dict[str, set[str]]:
+    """Ids in each split."""
+    return {
+        name: {row["record_id"] for path in out.glob(f"{name}.*") for row in read_rows(path)}
+        for name in ("train", "validation", "test")
+    }
 
 
 def test_a_test_split_takes_its_share_and_moves_no_row_between_the_others(tmp_path: Path) -> None:
@@ -251,7 +282,9 @@ def test_what_overlaps_with_a_benchmark_is_removed_and_listed_with_its_place(tmp
     assert found[0]["shares"] == " ".join(WORDS.split()[:13])
     assert found[0]["record_id"] == "0" * 20
     assert found[0]["removed"]["messages"][1]["content"] == "Fine."
-    export(pairs(tmp_path / "run", made), tmp_path / "out")
+    (tmp_path / "other.txt").write_text("nothing of that kind\n")
+    clean = export(pairs(tmp_path / "run", made), tmp_path / "out", decontaminate=[str(tmp_path / "other.txt")])
+    assert (clean.removed, clean.left_out, clean.notes) == (None, {}, ["no row overlaps with a benchmark"])
     assert not done.removed.exists()
 
 

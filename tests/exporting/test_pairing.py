@@ -15,6 +15,7 @@ from factory.exporting import export
 from factory.exporting.candidates import Candidate
 from factory.exporting.pairing import best_and_worst
 
+from ..methods.evol_instruct.test_chain import evol, mixed, read, tasks
 from ..small_runs import Model, jsonl, prompt_file, recipe, run, text_of
 from .directories import JUDGED, directory, lines, record, turned_away
 
@@ -229,3 +230,23 @@ def test_a_run_with_a_judge_of_answers_gives_pairs_that_why_can_tell(tmp_path: P
         assert chosen.fields["instruction"] == rejected.fields["instruction"] == row["prompt"][0]["content"]
         assert chosen.fields["output"] == row["chosen"][0]["content"]
         assert rejected.fields["output"] == row["rejected"][0]["content"]
+
+
+def test_evolutions_of_a_real_chain_make_pairs_of_one_parent(tmp_path: Path) -> None:
+    result = run(evol(tmp_path, tasks(40), epochs=4), tmp_path / "run", Model(mixed))
+    done = export(tmp_path / "run", tmp_path / "out", format="preference", pair="tasks", ids=True, validation=0.3)
+    rows = [row for path in done.files for row in lines(path)]
+    assert len(rows) > 10 and all(done.rows.values())
+    assert sum(done.left_out.values()) + len(rows) == result.rows, "no kept row is the worse half here"
+    by_id = {row["record_id"]: row for row in read(tmp_path / "run", "data")}
+    away = {row["record_id"]: row for row in read(tmp_path / "run", "rejected")}
+    for row in rows:
+        chosen, rejected = by_id[row["chosen_id"]], away[row["rejected_id"]]
+        fields = json.loads(rejected["fields"])
+        assert rejected["rule"] in ("equal", "leak") and rejected["reason"] != "no_verdict"
+        assert chosen["parent_id"] == fields["parent_id"]
+        assert row["prompt"] == [{"role": "user", "content": by_id[chosen["parent_id"]]["instruction"]}]
+        assert (row["chosen"][0]["content"], row["rejected"][0]["content"]) == (
+            chosen["instruction"],
+            fields["instruction"],
+        )

@@ -1,6 +1,6 @@
 """Pieces of HTML: everything that is not said to be markup is escaped here, and nowhere else.
 
-    table(("reason", "rows"), [("too <similar>", 41)])  ->  '<div class="wide"…><table>…too &lt;similar&gt;…'
+table(("reason", "rows"), [("too <similar>", 41)])  ->  '<div class="wide"…><table>…too &lt;similar&gt;…'
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Markup(str):
 def text(value: object) -> str:
     """A value as HTML: numbers with thousands, markup as it is, all else escaped.
 
-    >>> text(1234), text("<b>"), text(0.12345), text(None)
-    ('1,234', '&lt;b&gt;', '0.123', '-')
+    >>> text(1234), text("<b>"), text(0.12345), text(34.3), text(7.0), text(None)
+    ('1,234', '&lt;b&gt;', '0.123', '34.3', '7', '-')
     """
     if isinstance(value, Markup):
         return value
@@ -35,7 +35,7 @@ def text(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        return f"{value:,.3f}" if abs(value) < 100 else f"{value:,.1f}"
+        return f"{value:,.0f}" if value == round(value) else f"{value:,.{3 if abs(value) < 10 else 1}f}"
     return escape(str(value))
 
 
@@ -56,7 +56,9 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]], caption: str =
     """
     rows = [tuple(row) for row in rows]
     numeric = [_numeric(row[at] for row in rows) for at in range(len(heads))]
-    head = "".join(_head(name, number, sort=sort and len(rows) > 1) for name, number in zip(heads, numeric, strict=True))
+    head = "".join(
+        _head(name, number, sort=sort and len(rows) > 1) for name, number in zip(heads, numeric, strict=True)
+    )
     body = "".join(f"<tr>{''.join(map(_cell, row, numeric))}</tr>" for row in rows)
     told = f"<caption>{text(caption)}</caption>" if caption else ""
     return (
@@ -91,7 +93,7 @@ def details(summary: str, inner: str, *, opened: bool = False) -> str:
 def figure(drawing: str, caption: str, title: str = "") -> str:
     """A drawing with what it shows; the drawing is markup."""
     head = f"<h3>{text(title)}</h3>" if title else ""
-    return f'<figure>{head}{drawing}<figcaption>{text(caption)}</figcaption></figure>'
+    return f"<figure>{head}{drawing}<figcaption>{text(caption)}</figcaption></figure>"
 
 
 def grid(figures: Iterable[str]) -> str:

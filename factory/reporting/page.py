@@ -70,10 +70,10 @@ def filled(template: str, values: dict[str, str]) -> str:
 
 
 def json_block(value: Any) -> str:
-    """JSON that may stand in a `<script>` element: nothing in it can end the element or begin a comment.
+    r"""JSON that may stand in a `<script>` element: nothing in it can end the element or begin a comment.
 
     >>> json_block(["</script><!--"])
-    '["\\\\u003c/script\\\\u003e\\\\u003c!--"]'
+    '["\\u003c/script\\u003e\\u003c!--"]'
     """
     told = msgspec.json.encode(value).decode()
     for char, safe in _UNSAFE.items():

@@ -1,6 +1,8 @@
 """`report`: gather the facts of a run, build its panels, write the page whole or not at all.
 
-    report("runs/quickstart").path  ->  runs/quickstart/report.html
+    report("runs/quickstart").path  ->  Path("runs/quickstart/report.html")
+
+The directory of the run is only read, but for the page itself.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Histograms of two sets of values over one axis: kept and rejected.
 
-    histogram({"kept": [0.1, 0.4], "rejected": [0.8]}, "ROUGE-L", bins=20, bounds=(0.0, 1.0), line=0.7)  ->  "<svg …>"
+histogram({"kept": [0.1, 0.4], "rejected": [0.8]}, "ROUGE-L", bins=20, bounds=(0.0, 1.0), line=0.7)  ->  "<svg …>"
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Lines over one axis, with a shaded band where something is uncertain.
 
-    lines([Line("kept", [(0, 0), (100, 40)])], "generated", "kept", title="Novelty")  ->  "<svg …>"
+lines([Line("kept", [(0, 0), (100, 40)])], "generated", "kept", title="Novelty")  ->  "<svg …>"
 """
 
 from __future__ import annotations

@@ -60,7 +60,9 @@ def sankey(stages: Sequence[Stage], rows: int) -> str:
     parts.append(f'<rect class="kept" x="{_LEFT}" y="{y:.1f}" width="{width:.1f}" height="{_BLOCK}"/>')
     parts.append(words(_LEFT - 12, y + 10, "dataset", "strong", "end"))
     parts.append(words(_LEFT - 12, y + 25, f"{rows:,} {'row' if rows == 1 else 'rows'}", "dim", "end"))
-    told = "; ".join(f"{each.name}: {each.read:,} read, {each.kept:,} kept, {each.turned_away:,} rejected" for each in stages)
+    told = "; ".join(
+        f"{each.name}: {each.read:,} read, {each.kept:,} kept, {each.turned_away:,} rejected" for each in stages
+    )
     return svg(WIDTH, y + _BLOCK + 14, "Funnel of the run", f"{told}; dataset: {rows:,} rows", "".join(parts), "sankey")
 
 
@@ -123,6 +125,6 @@ def _aside(x: float, width: float, top: float, label: float, title: str) -> str:
     turn = (x + _LABELS) / 2
     return (
         f'<path class="stream rejected" d="M{x:.1f},{top:.1f} H{x + width:.1f} C{x + width + 14:.1f},{label - half:.1f} '
-        f'{turn:.1f},{label - half:.1f} {_LABELS},{label - half:.1f} V{label + half:.1f} C{turn:.1f},{label + half:.1f} '
+        f"{turn:.1f},{label - half:.1f} {_LABELS},{label - half:.1f} V{label + half:.1f} C{turn:.1f},{label + half:.1f} "
         f'{x + 2:.1f},{label + half:.1f} {x:.1f},{top:.1f} Z"><title>{escape(title)}</title></path>'
     )

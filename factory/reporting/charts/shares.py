@@ -1,6 +1,6 @@
 """Shares: bars beside names, a two-level icicle, and a square of pairs.
 
-    bars([("great", 0.61)], title="Share judged real")  ->  "<svg …>"
+bars([("great", 0.61)], title="Share judged real")  ->  "<svg …>"
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ def grouped(labels: Sequence[str], sets: Mapping[str, Sequence[float]], *, title
                 f'height="{max(2.0, size - 1):.1f}"><title>{escape(name)}: {value:.1%}</title></rect>'
             )
         parts.append(words(WIDTH, y + height / 2 + 4, f"{sets[names[0]][at]:.0%}", "dim", "end"))
-    told = "; ".join(f"{label}: {', '.join(f'{n} {sets[n][at]:.1%}' for n in names)}" for at, label in enumerate(labels))
+    told = "; ".join(
+        f"{label}: {', '.join(f'{n} {sets[n][at]:.1%}' for n in names)}" for at, label in enumerate(labels)
+    )
     return svg(WIDTH, height * len(labels) + 4, title, told, "".join(parts))
 
 
@@ -86,9 +88,7 @@ def icicle(branches: Sequence[tuple[str, Sequence[tuple[str, int]]]], *, title: 
             parts.append(_block(152, WIDTH - 152, inner, part, f"{leaf} {count:,}", f"fill soft c{at % COLOURS}"))
             inner += part
         y += size
-    told = "; ".join(
-        f"{name}: {', '.join(f'{leaf} {count:,}' for leaf, count in leaves)}" for name, leaves in branches
-    )
+    told = "; ".join(f"{name}: {', '.join(f'{leaf} {count:,}' for leaf, count in leaves)}" for name, leaves in branches)
     return svg(WIDTH, height, title, told, "".join(parts), "icicle")
 
 

@@ -1,6 +1,6 @@
 """What all drawings share: the frame with title and description, axes with round ticks, texts.
 
-    Axes(x=(0, 100), y=(0, 1)).drawn("rows", "share")  ->  lines, ticks and their texts as SVG
+Axes(x=(0, 100), y=(0, 1)).drawn("rows", "share")  ->  lines, ticks and their texts as SVG
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def svg(width: float, height: float, title: str, description: str, inner: str, k
 
 def restart() -> None:
     """Number the drawings of a page from 1, so that the same run gives the same page."""
-    global _numbers  # noqa: PLW0603
+    global _numbers
     _numbers = count(1)
 
 

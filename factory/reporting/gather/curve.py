@@ -85,7 +85,10 @@ def curve(run: Run) -> Curve | None:
     whole = run.share >= 1.0 and all(parent in drafts for row in run.kept[:1] for parent in row.parents)
     units: dict[str, tuple[int, int]] = {}
     grouped = False
-    for row, kept in [*((row, 1) for row in run.kept), *((row, 0) for row in run.rejected if row.reason not in NOT_JUDGED)]:
+    for row, kept in [
+        *((row, 1) for row in run.kept),
+        *((row, 0) for row in run.rejected if row.reason not in NOT_JUDGED),
+    ]:
         draft = _draft(row, drafts) if whole else None
         grouped = grouped or draft is not None
         found = _first(draft or row, order)

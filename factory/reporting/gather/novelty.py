@@ -83,7 +83,10 @@ def _of_pool(run: Run, step: str) -> tuple[list[Near], str]:
         for row in run.passed
         if row.made_by == step and row.fields.get("rouge_l") is not None
     ]
-    return kept, "Scores are those that the step judged by, of instructions that joined its pool; seed tasks are in the pool."
+    return (
+        kept,
+        "Scores are those that the step judged by, of instructions that joined its pool; seed tasks are in the pool.",
+    )
 
 
 def _again(rows: list[Seen], field: str, options: dict[str, Any], *, sampled: bool) -> tuple[list[Near], str]:

@@ -1,7 +1,7 @@
 """A run as the panels see it: its manifest, exact counts, and the rows that are looked at; each is read once, when first asked for.
 
-    run = Run(path, manifest)
-    run.rows  ->  (24, 15)      run.disagreements  ->  ()      len(run.kept)  ->  24
+run = Run(path, manifest)
+run.rows  ->  (24, 15)      run.disagreements  ->  ()      len(run.kept)  ->  24
 """
 
 from __future__ import annotations
@@ -149,7 +149,9 @@ def _disagreements(run: Run) -> list[str]:
     for step, reason in {**told, **filed}:
         said, held = told.get((step, reason), 0), filed.get((step, reason), 0)
         if said != held:
-            found.append(f"The manifest counts {said:,} rows that '{step}' rejected by {reason}; rejected/ holds {held:,}.")
+            found.append(
+                f"The manifest counts {said:,} rows that '{step}' rejected by {reason}; rejected/ holds {held:,}."
+            )
     if rejected != run.rejections.rows:
         found.append(f"The footers of rejected/ count {rejected:,} rows; {run.rejections.rows:,} can be read.")
     if run.steps and run.steps[-1]["kept"] != run.manifest["rows"]:

@@ -44,7 +44,27 @@ VERBS: Final = frozenset(
 )
 _QUESTIONS: Final = ("what", "which", "who", "whom", "whose", "when", "where", "why", "how")
 _AUXILIARY: Final = frozenset(
-    "is are was were do does did can could will would should shall may might has have had am".split()
+    [
+        "is",
+        "are",
+        "was",
+        "were",
+        "do",
+        "does",
+        "did",
+        "can",
+        "could",
+        "will",
+        "would",
+        "should",
+        "shall",
+        "may",
+        "might",
+        "has",
+        "have",
+        "had",
+        "am",
+    ]
 )
 _COURTESY: Final = re.compile(
     r"^(?:please|kindly|now|next|then|first|also|ok|okay|hi|hello|hey|can you|could you|would you|will you|can you please|"
@@ -72,11 +92,18 @@ _END: Final = frozenset(
     to toward towards under until unless up upon using versus via what when where which while who whose why with within without
     """.split()  # noqa: SIM905
 )
-_PARTICLES: Final = frozenset("out up down off back away in on over".split())
+_PARTICLES: Final = frozenset(["out", "up", "down", "off", "back", "away", "in", "on", "over"])
 _NOT_A_NOUN: Final = re.compile(r"^(?:\w{3,}ly|\d[\w.,]*)$")
 _SIBILANT: Final = ("sses", "shes", "ches", "xes", "zzes")
 _UNCHANGED: Final = ("ss", "us", "is", "news", "series", "species", "mathematics", "physics")
-_IRREGULAR: Final = {"people": "person", "children": "child", "men": "man", "women": "woman", "lives": "life", "criteria": "criterion"}
+_IRREGULAR: Final = {
+    "people": "person",
+    "children": "child",
+    "men": "man",
+    "women": "woman",
+    "lives": "life",
+    "criteria": "criterion",
+}
 
 
 class Picture(msgspec.Struct, frozen=True):

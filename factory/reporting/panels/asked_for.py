@@ -16,13 +16,17 @@ FEWEST = 0.3
 
 def build(run: Run) -> Panel | LeftOut:
     """The most frequent verbs with their nouns."""
-    column = next((name for name in COLUMNS if any(isinstance(row.fields.get(name), str) for row in run.kept[:100])), None)
+    column = next(
+        (name for name in COLUMNS if any(isinstance(row.fields.get(name), str) for row in run.kept[:100])), None
+    )
     if column is None:
         return LeftOut(f"The rows have no column of instructions ({', '.join(COLUMNS)}).")
     texts = {str(row.fields[column]) for row in run.kept if isinstance(row.fields.get(column), str)}
     found = picture(sorted(texts))
     if not found.read or found.read < FEWEST * found.of:
-        return LeftOut(f"English verbs were found in {found.read:,} of {found.of:,} texts of '{column}', too few for a picture.")
+        return LeftOut(
+            f"English verbs were found in {found.read:,} of {found.of:,} texts of '{column}', too few for a picture."
+        )
     shown = sum(count for _, leaves in found.branches for _, count in leaves)
     caption = (
         f"{shown:,} of {found.of:,} different instructions: the {len(found.branches)} most frequent of {found.verbs:,} verbs and "
@@ -39,4 +43,6 @@ def build(run: Run) -> Panel | LeftOut:
         ),
         paragraph(run.sampled, kind="soft"),
     ]
-    return Panel("".join(html), {"branches": [[verb, [list(leaf) for leaf in leaves]] for verb, leaves in found.branches]})
+    return Panel(
+        "".join(html), {"branches": [[verb, [list(leaf) for leaf in leaves]] for verb, leaves in found.branches]}
+    )

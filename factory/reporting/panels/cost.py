@@ -21,7 +21,15 @@ def build(run: Run) -> Panel | LeftOut:
     heads = ("step", "stage", "requests", "asked", "reused", "tokens in", "tokens out", "tokens out each")
     rows = [
         (
-            *(step, name, told["requests"], told["asked"], told["reused"], told["prompt_tokens"], told["completion_tokens"]),
+            *(
+                step,
+                name,
+                told["requests"],
+                told["asked"],
+                told["reused"],
+                told["prompt_tokens"],
+                told["completion_tokens"],
+            ),
             round(told["completion_tokens"] / max(1, told["requests"]), 1),
         )
         for step, name, told in stages
@@ -36,7 +44,9 @@ def build(run: Run) -> Panel | LeftOut:
     ]
     out = sum(told["completion_tokens"] for _, _, told in stages)
     return Panel(
-        table(heads, rows, "Requests and tokens by step and stage") + grid(figures) + paragraph(_time(seconds, out, run)),
+        table(heads, rows, "Requests and tokens by step and stage")
+        + grid(figures)
+        + paragraph(_time(seconds, out, run)),
         {"stages": [[step, name, told] for step, name, told in stages]},
     )
 

@@ -28,11 +28,16 @@ def build(run: Run) -> Panel | LeftOut:
     if not epochs:
         return LeftOut("No kept row tells its epoch.")
     ordered = sorted(epochs.items())
-    figures = [_words(ordered, name) for name in TEXTS if any(name in row.lengths for _, rows in ordered for row in rows)]
+    figures = [
+        _words(ordered, name) for name in TEXTS if any(name in row.lengths for _, rows in ordered for row in rows)
+    ]
     figures += [_scores(ordered, column) for column in _judged(run)]
     failed = defaultdict(int, _count(run.rejected, EPOCH))
     heads = ("epoch", "kept", "rejected", "words of the task, mean", "words of the answer, mean")
-    rows = [(str(epoch), len(found), failed[str(epoch)], *(_mean(found, name) for name in TEXTS)) for epoch, found in ordered]
+    rows = [
+        (str(epoch), len(found), failed[str(epoch)], *(_mean(found, name) for name in TEXTS))
+        for epoch, found in ordered
+    ]
     kept, lost = _count(run.kept, OPERATION), _count(run.rejected, OPERATION)
     by_operation = [(name, kept.get(name, 0), lost.get(name, 0)) for name in sorted({*kept, *lost})]
     html = [
@@ -40,7 +45,10 @@ def build(run: Run) -> Panel | LeftOut:
         table(heads, rows, "Rows by epoch; epoch 0 is the start set"),
         table(("operation", "kept", "rejected"), by_operation, "Evolutions by operation") if by_operation else "",
         paragraph("Boxes go from quartile to quartile, lines from the 5th to the 95th percentile.", kind="soft"),
-        paragraph("" if _judged(run) else "No judge step scored the rows, so that length stands in for difficulty.", kind="soft"),
+        paragraph(
+            "" if _judged(run) else "No judge step scored the rows, so that length stands in for difficulty.",
+            kind="soft",
+        ),
         paragraph(run.sampled, kind="soft"),
     ]
     return Panel("".join(html), {"epochs": {str(epoch): len(found) for epoch, found in ordered}})

@@ -25,7 +25,9 @@ def build(run: Run) -> Panel | LeftOut:
         if step["method"] in STEPS and step["notes"]:
             noted += len(step["notes"])
             notes = "".join(f"<li>{text(note)}</li>" for note in step["notes"])
-            parts.append(f"<h3>{text(step['step'])}</h3><ul>{notes}</ul>{_figures(run.path / 'artifacts' / step['step'])}")
+            parts.append(
+                f"<h3>{text(step['step'])}</h3><ul>{notes}</ul>{_figures(run.path / 'artifacts' / step['step'])}"
+            )
     if not parts:
         return LeftOut("No step has evaluated the rows; 'factory evaluate' does it at any time.")
     return Panel("".join(parts), {"notes": noted})

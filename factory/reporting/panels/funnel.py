@@ -35,7 +35,8 @@ def build(run: Run) -> Panel | LeftOut:
     data = {
         "rows": run.manifest["rows"],
         "steps": [
-            {"step": each.name, "read": each.read, "kept": each.kept, "rejected": dict(each.rejected)} for each in stages
+            {"step": each.name, "read": each.read, "kept": each.kept, "rejected": dict(each.rejected)}
+            for each in stages
         ],
     }
     return Panel("".join(html), data)

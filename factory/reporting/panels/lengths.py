@@ -22,13 +22,17 @@ def build(run: Run) -> Panel | LeftOut:
     columns = _columns(run)
     if not columns:
         return LeftOut("No column of this run holds texts of more than a word.")
-    words, chars, rows = [], [], []
+    words: list[str] = []
+    chars: list[str] = []
+    rows: list[tuple[object, ...]] = []
     for name in columns:
         kept, rejected = _of(run.kept, name), _of(run.rejected, name)
         for unit, at, figures in (("words", 1, words), ("characters", 0, chars)):
             sets = {"kept": [each[at] for each in kept], "rejected": [each[at] for each in rejected]}
             figures.append(figure(histogram(sets, f"{unit} of {name}"), _told(sets, unit), name))
-            rows += [(name, unit, key, len(values), median(values), max(values)) for key, values in sets.items() if values]
+            rows += [
+                (name, unit, key, len(values), median(values), max(values)) for key, values in sets.items() if values
+            ]
     heads = ("column", "unit", "rows", "texts", "median", "longest")
     html = [
         grid(words),
@@ -41,9 +45,9 @@ def build(run: Run) -> Panel | LeftOut:
 
 
 def _columns(run: Run) -> list[str]:
-    """Columns of texts, the longest first; ids and one-word values are none."""
+    """Columns of the dataset that hold texts; ids and one-word values are none."""
     total: dict[str, list[int]] = {}
-    for row in (*run.kept[:2000], *run.rejected[:2000]):
+    for row in run.kept[:2000] or run.rejected[:2000]:
         for name, (_, words) in row.lengths.items():
             total.setdefault(name, []).append(words)
     told = [name for name, found in total.items() if name not in NO_TEXTS and sum(found) >= FEWEST_WORDS * len(found)]

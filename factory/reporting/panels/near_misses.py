@@ -46,7 +46,10 @@ def _by_judge(run: Run) -> list[str]:
                 continue
             told = [(float(row.fields[column]), row) for row in run.kept if _number(row.fields.get(column))]
             told.sort(key=lambda each: (abs(each[0] - value), each[1].id))
-            rows = [(score, float(value), str(row.fields.get(run.text_column) or row.id)[:400]) for score, row in told[:NEAR]]
+            rows = [
+                (score, float(value), str(row.fields.get(run.text_column) or row.id)[:400])
+                for score, row in told[:NEAR]
+            ]
             if rows:
                 parts.append(
                     table((column, limit, "row"), rows, f"{step['step']}: kept rows closest to the {limit}", sort=False)

@@ -16,5 +16,7 @@ def build(run: Run) -> Panel | LeftOut:
     told = [(step["step"], step["notes"]) for step in run.steps if step["notes"] and step["method"] not in STEPS]
     if not told:
         return LeftOut("No step has left a note.")
-    parts = [f"<h3>{text(name)}</h3><ul>{''.join(f'<li>{text(note)}</li>' for note in notes)}</ul>" for name, notes in told]
+    parts = [
+        f"<h3>{text(name)}</h3><ul>{''.join(f'<li>{text(note)}</li>' for note in notes)}</ul>" for name, notes in told
+    ]
     return Panel("".join(parts))

@@ -48,7 +48,11 @@ def _block(lines: list[str]) -> str:
     if lines[0].startswith("- "):
         return f"<ul>{''.join(f'<li>{_inline(line[2:])}</li>' for line in lines)}</ul>"
     cells = [[part.strip().replace("\\|", "|") for part in _BAR.split(line.strip("|"))] for line in lines]
-    rows = [tuple(Markup(_inline(cell)) for cell in row) for row in cells if any(row) and not set("".join(row)) <= {"-", ":"}]
+    rows = [
+        tuple(Markup(_inline(cell)) for cell in row)
+        for row in cells
+        if any(row) and not set("".join(row)) <= {"-", ":"}
+    ]
     return table(("what", "claim"), rows, "What the claim rests on", sort=False)
 
 

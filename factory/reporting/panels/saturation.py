@@ -22,7 +22,9 @@ def build(run: Run) -> Panel | LeftOut:
         return LeftOut(f"The order in which records were made is not known: {run.no_journal}.")
     found = curve(run)
     if found is None:
-        return LeftOut("No record of this run was read from an answer of a model, so that there is no order in which they came.")
+        return LeftOut(
+            "No record of this run was read from an answer of a model, so that there is no order in which they came."
+        )
     if sum(found.kept) == len(found.kept):
         return LeftOut(f"None of the {len(found.kept):,} {found.unit} that were made was turned away.")
     figures = [_cumulated(found), _acceptance(found)]
@@ -61,7 +63,9 @@ def _acceptance(found: Curve) -> str:
         for first in range(0, len(kept) - size + 1, size)
     ]
     told = f"Share kept of each {size * found.made:,.0f} {found.unit}"
-    drawing = lines([Line("kept", points)], f"{found.unit} made", "share kept", title=told, description=_ends(points), y_top=1.0)
+    drawing = lines(
+        [Line("kept", points)], f"{found.unit} made", "share kept", title=told, description=_ends(points), y_top=1.0
+    )
     return figure(drawing, f"{told}.", "Acceptance over the run")
 
 

@@ -23,9 +23,8 @@ def build(run: Run) -> Panel:
         ("status", manifest["status"]),
         ("rows kept", kept),
         ("rows rejected", rejected),
-        ("tokens in", tokens["prompt"]),
-        ("tokens out", tokens["completion"]),
-        ("engine at work", clock(manifest["seconds"])),
+        *((("tokens in", tokens["prompt"]), ("tokens out", tokens["completion"])) if any(tokens.values()) else ()),
+        *((("engine at work", clock(manifest["seconds"])),) if manifest["seconds"] else ()),
         ("seed", manifest["seed"]),
     ]
     tiles = "".join(f"<div><dt>{text(name)}</dt><dd>{_value(name, value)}</dd></div>" for name, value in facts)

@@ -57,7 +57,9 @@ def _pairs(found: Compared) -> list[str]:
         for name, values in told.pairs.items()
         if all(name in each.likeness for each in columns)
     ]
-    parts = [table(("made by", "pairs alike, mean", "columns alike, mean"), rows, "Likeness to the real rows, 1 is the same")]
+    parts = [
+        table(("made by", "pairs alike, mean", "columns alike, mean"), rows, "Likeness to the real rows, 1 is the same")
+    ]
     if len(told.names) <= MOST_PAIRED:
         parts.append(
             grid(

@@ -96,6 +96,15 @@ def figure(drawing: str, caption: str, title: str = "") -> str:
     return f"<figure>{head}{drawing}<figcaption>{text(caption)}</figcaption></figure>"
 
 
+def legend(names: Iterable[tuple[str, str]]) -> str:
+    """What colours stand for: class and name of each."""
+    parts = [f'<li><span class="key {kind}"></span>{text(name)}</li>' for kind, name in names]
+    return f'<ul class="legend">{"".join(parts)}</ul>'
+
+
+KEPT_AND_REJECTED = (("kept", "kept"), ("rejected", "rejected"))
+
+
 def grid(figures: Iterable[str]) -> str:
     """Figures side by side where there is room."""
     return f'<div class="grid">{"".join(figures)}</div>'

@@ -83,13 +83,13 @@ def _stage(stage: Stage, following: int, y: float, scale: float) -> tuple[str, f
     ]
     if stage.kept:
         parts.append(_down(kept, _width(following, scale), bottom, after, f"{stage.kept:,} kept by {stage.name}"))
-    x = _LEFT + kept
+    x = _LEFT + out  # from right to left, so that no stream crosses another one
     for at, ((reason, count), width) in enumerate(zip(reasons, away, strict=True)):
+        x -= width
         label = bottom + 6 + _ROW * at + _ROW / 2
         parts.append(_aside(x, width, bottom, label, f"{reason}: {count:,} rejected by {stage.name}"))
         parts.append(words(_LABELS + 10, label + 4, f"{count:,}", "strong"))
         parts.append(words(_LABELS + 16 + 7.4 * len(f"{count:,}"), label + 4, short(reason, _LONGEST_REASON)))
-        x += width
     return "".join(parts), after
 
 

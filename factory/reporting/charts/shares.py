@@ -52,7 +52,7 @@ def grouped(labels: Sequence[str], sets: Mapping[str, Sequence[float]], *, title
     parts = []
     for at, label in enumerate(labels):
         y = height * at
-        parts.append(words(0, y + height / 2 + 4, short(label, 22)))
+        parts.append(words(0, y + height / 2 + 4, short(label, 19)))
         for place, name in enumerate(names):
             value = sets[name][at]
             size = (height - 6) / len(names)
@@ -101,7 +101,7 @@ def _block(x: float, width: float, y: float, height: float, told: str, kind: str
 
 
 def square(names: Sequence[str], pairs: Sequence[float], columns: Sequence[float], *, title: str) -> str:
-    """How unlike the real ones pairs of columns are, and columns themselves on the diagonal: the darker, the less alike.
+    """How unlike the real ones pairs of columns are, and columns themselves on the diagonal: the stronger the colour, the less alike.
 
     Args:
         names: Of the columns.

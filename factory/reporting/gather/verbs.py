@@ -6,9 +6,10 @@
 
 Self-Instruct (arXiv 2212.10560, figure 3) takes the root verb and its direct object from a constituency parser. A parser is
 a model to be fetched; this is a lighter method for English that needs none. The verb is the first word of a list that an
-instruction begins with, after courtesies ("please", "can you") and an opening phrase that ends in a comma ("Given a text, …").
+instruction begins with, after courtesies ("please", "can you") and an opening phrase that ends in a comma ("Given a text, …"); a sentence that sets a scene is passed over.
 The noun is the last word of the phrase that follows, up to a preposition, a relative word, a verb form or a mark. Questions are filed
-by their question word. The tests measure it on 100 instructions that were labelled by hand.
+by their question word. On 100 instructions that were labelled by hand, by whoever wrote the
+rules, it finds 97 verbs and 93 pairs (`MEASURED`); the tests measure it again.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ VERBS: Final = frozenset(
     resolve respond restate restructure retell retrieve return reverse review revise reword rewrite round sample say schedule score search select
     send separate set share shorten show simplify simulate sketch solve sort speak specify spell split start state structure study subtract suggest sum
     summarise summarize supply support suppose synthesise synthesize tag take talk teach tell test think trace train transcribe transform translate try turn
-    underline understand update use validate verify visualise visualize work write
+    underline understand unscramble update use validate verify visualise visualize weigh work write
+    act anonymise anonymize ask challenge coin commentate continue contrast cover detect document explore invent negate pair pitch place
+    port pose pretend quiz refactor render repair rhyme roleplay scale soften speed spot strengthen swap thank trace transpose triage uncover
     """.split()  # noqa: SIM905
 )
 _QUESTIONS: Final = ("what", "which", "who", "whom", "whose", "when", "where", "why", "how")
@@ -77,19 +80,25 @@ _OPENING: Final = re.compile(
     r"you are|you're|i am|i'm|i have|here is|here are|to|without|considering)\b[^.?!:\n]*?[,:.]\s+(?=\S)",
     re.IGNORECASE,
 )
+_SENTENCE: Final = re.compile(r"(?<=[.?!:;])\s+")
+_SCENE: Final = ("imagine", "suppose", "assume", "consider", "pretend")
+MEASURED: Final = (97, 93)
+"""Right verbs, and right pairs of verb and noun, of the 100 instructions in the tests."""
+MOST_WORDS: Final = 80
+MOST_SENTENCES: Final = 4
 _WORD: Final = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*|\d[\w.,]*|[^\w\s]")
 _SKIP: Final = frozenset(
     """
-    a an the this that these those my your his her its our their me us him them some any each every all both one two three four
+    a an the this that these those my your his her its our their me us him them you it someone somebody yourself some any each every all both one two three four
     five six seven eight nine ten several many few more most another other following given provided above below out up down back away
-    off in on only just very really exactly at least possible
+    off in on now today here there please again only just very really exactly at least possible
     """.split()  # noqa: SIM905
 )
 _END: Final = frozenset(
     """
     about above across after against along among and around as at because before behind below between but by during except for from how if
     in inside into is are was were be has have had can could would should like near nor of off on onto or out over per since so such than that then through throughout
-    to toward towards under until unless up upon using versus via what when where which while who whose why with within without
+    to toward towards under until unless up upon using versus via what when where whether which while who whose why with within without
     """.split()  # noqa: SIM905
 )
 _PARTICLES: Final = frozenset(["out", "up", "down", "off", "back", "away", "in", "on", "over"])
@@ -150,26 +159,33 @@ def _leaves(counts: Counter[str], most: int) -> tuple[tuple[str, int], ...]:
 
 
 def verb_and_noun(instruction: str) -> tuple[str, str]:
-    """The verb that an instruction begins with and its noun; `("", "")` where none is found.
+    """The verb that an instruction asks with and its noun; `("", "")` where none is found.
 
-    >>> verb_and_noun("Given a list of words, sort them by length."), verb_and_noun("42")
-    (('sort', ''), ('', ''))
+    The first of its sentences that begins with a verb or a question word counts: some set a scene before they ask.
+
+    >>> verb_and_noun("Given a list of words, sort them by length."), verb_and_noun("You are a poet. Write a haiku."), verb_and_noun("42")
+    (('sort', ''), ('write', 'haiku'), ('', ''))
     """
-    told = _without_courtesy(" ".join(instruction.split()[:60]))
+    told = " ".join(instruction.split()[:MOST_WORDS])
+    for sentence in _SENTENCE.split(told)[:MOST_SENTENCES]:
+        if (found := _of_sentence(sentence))[0]:
+            return found
+    return "", ""
+
+
+def _of_sentence(sentence: str) -> tuple[str, str]:
+    told = _without_courtesy(sentence)
     words = [word.lower().replace("’", "'") for word in _WORD.findall(told)]
     if not words:
         return "", ""
     if (question := _question(words)) is not None:
         return question, ""
-    verb = words[0]
-    if verb not in VERBS:
+    if words[0] in _SCENE or words[0] not in VERBS:
         opened = _OPENING.sub("", told, count=1)
-        return ("", "") if opened == told else verb_and_noun(opened)
-    if verb in ("imagine", "suppose", "assume", "consider") and (opened := _OPENING.sub("", told, count=1)) != told:
-        later = verb_and_noun(opened)
-        if later[0]:
+        later = ("", "") if opened == told else _of_sentence(opened)
+        if later[0] or words[0] not in VERBS:
             return later
-    return verb, _noun(words[1:])
+    return words[0], _noun(words[1:])
 
 
 def _without_courtesy(told: str) -> str:
@@ -198,7 +214,9 @@ def _noun(words: list[str]) -> str:
             if word in "\"'“”‘’([" and not found:
                 continue
             break
-        if not found and word in _SKIP:
+        if word in _SKIP:
+            if found:
+                break
             continue
         if word in _END and not (not found and word in _PARTICLES and at == 0):
             break

@@ -7,7 +7,7 @@ from statistics import median
 from factory.reporting.charts.histogram import histogram
 from factory.reporting.gather.rows import Seen
 from factory.reporting.gather.run import Run
-from factory.reporting.markup import details, figure, grid, paragraph, table
+from factory.reporting.markup import KEPT_AND_REJECTED, details, figure, grid, legend, paragraph, table
 from factory.reporting.panels import LeftOut, Panel
 
 TITLE = "Lengths"
@@ -35,10 +35,11 @@ def build(run: Run) -> Panel | LeftOut:
             ]
     heads = ("column", "unit", "rows", "texts", "median", "longest")
     html = [
+        legend(KEPT_AND_REJECTED if run.rejected else KEPT_AND_REJECTED[:1]),
         grid(words),
         details("Characters", grid(chars)),
         details("The same as a table", table(heads, rows, "Lengths by column")),
-        paragraph("Words are what white space parts. The upper bars are rejected rows.", kind="soft"),
+        paragraph("Words are what white space parts.", kind="soft"),
         paragraph(run.sampled, kind="soft"),
     ]
     return Panel("".join(html))

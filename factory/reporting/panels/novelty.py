@@ -5,7 +5,7 @@ from __future__ import annotations
 from factory.reporting.charts.histogram import histogram
 from factory.reporting.gather.novelty import Nearest, nearest
 from factory.reporting.gather.run import Run
-from factory.reporting.markup import figure, grid, paragraph, text
+from factory.reporting.markup import KEPT_AND_REJECTED, figure, grid, legend, paragraph, text
 from factory.reporting.panels import LeftOut, Panel
 
 TITLE = "Nearest neighbours"
@@ -27,7 +27,7 @@ def build(run: Run) -> Panel | LeftOut:
     sliders = "".join(_slider(at, each) for at, each in enumerate(found))
     data = {"steps": [_data(each) for each in found]}
     note = paragraph(run.sampled, kind="soft")
-    return Panel(head + grid(figures) + sliders + note, data)
+    return Panel(head + legend(KEPT_AND_REJECTED) + grid(figures) + sliders + note, data)
 
 
 def _drawing(each: Nearest) -> str:

@@ -6,7 +6,7 @@ from factory.evaluation.tables.distributions import REAL, Histogram
 from factory.reporting.charts.shares import COLOURS, grouped, square
 from factory.reporting.gather.run import Run
 from factory.reporting.gather.tables import Compared, compared
-from factory.reporting.markup import figure, grid, paragraph, table, text
+from factory.reporting.markup import figure, grid, legend, paragraph, table
 from factory.reporting.panels import LeftOut, Panel
 
 TITLE = "Real rows beside made ones"
@@ -40,9 +40,7 @@ def _alike(each: Histogram) -> str:
 
 
 def _legend(found: Compared) -> str:
-    names = [(REAL, "real")] + [(name, f"fill c{at % COLOURS}") for at, name in enumerate(found.sets)]
-    parts = [f'<li><span class="key {kind}"></span>{text(name)}</li>' for name, kind in names]
-    return f'<ul class="legend">{"".join(parts)}</ul>'
+    return legend([("real", REAL), *((f"c{at % COLOURS}", name) for at, name in enumerate(found.sets))])
 
 
 def _more(columns: int) -> str:
@@ -65,7 +63,7 @@ def _pairs(found: Compared) -> list[str]:
             grid(
                 figure(
                     square(told.names, values, [each.likeness[name] for each in columns], title=f"Pairs of {name}"),
-                    "The darker, the less is the correlation like the real one; columns themselves on the diagonal.",
+                    "The stronger the colour, the less is the correlation like the real one; columns themselves on the diagonal.",
                     name,
                 )
                 for name, values in told.pairs.items()

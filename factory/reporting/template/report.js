@@ -71,10 +71,10 @@
     });
   }
 
-  // Everything that is folded is on paper too, and folded again afterwards.
+  // What is folded is on paper too, but for prompts and answers of the lineage; it is folded again afterwards.
   let unfolded = [];
   window.addEventListener("beforeprint", () => {
-    unfolded = [...document.querySelectorAll("details:not([open])")];
+    unfolded = [...document.querySelectorAll("details:not([open]):not(.tree details)")];
     for (const each of unfolded) each.open = true;
   });
   window.addEventListener("afterprint", () => {

@@ -9,12 +9,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
-from itertools import count
 
 WIDTH = 420
 HEIGHT = 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 12, 12, 38
-_numbers = count(1)
 
 
 def svg(width: float, height: float, title: str, description: str, inner: str, kind: str = "") -> str:
@@ -28,17 +26,11 @@ def svg(width: float, height: float, title: str, description: str, inner: str, k
         inner: Its content, as SVG.
         kind: Class for the style sheet.
     """
-    name = f"d{next(_numbers)}"
+    told = escape(f"{title}. {description}", quote=True)
     return (
-        f'<svg viewBox="0 0 {width:g} {height:g}" class="{kind}" role="img" aria-labelledby="{name}t {name}d">'
-        f'<title id="{name}t">{escape(title)}</title><desc id="{name}d">{escape(description)}</desc>{inner}</svg>'
+        f'<svg viewBox="0 0 {width:g} {height:g}" class="{kind}" role="img" aria-label="{told}">'
+        f"<title>{escape(title)}</title><desc>{escape(description)}</desc>{inner}</svg>"
     )
-
-
-def restart() -> None:
-    """Number the drawings of a page from 1, so that the same run gives the same page."""
-    global _numbers
-    _numbers = count(1)
 
 
 def words(x: float, y: float, told: str, kind: str = "", anchor: str = "start") -> str:

@@ -5,6 +5,7 @@ Needs playwright and a Chromium, of which `FACTORY_CHROMIUM` may give the path; 
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import pytest
 
 import factory
 
-from .made import HOSTILE
+from .made import HOSTILE, manifest_of
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -109,6 +110,19 @@ def test_hostile_data_are_shown_and_not_run(browser: Any, pages: dict[str, Path]
     for each in HOSTILE:
         assert each.split("\u2028")[0].split("\x07")[0].strip() in text, each
     assert "49 {% raw" not in text
+    opened.context.close()
+
+
+def test_figures_stay_inside_their_element(browser: Any, hostile_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(hostile_run, tmp_path / "run")
+    manifest = manifest_of(hostile_run)
+    manifest["name"] = "</script><script>window.broken = 5</script><!-- \u2028"
+    (tmp_path / "run" / "manifest.json").write_text(json.dumps(manifest))
+    file = factory.report(tmp_path / "run").path
+    opened = Opened(browser, file)
+    assert opened.page.evaluate("window.broken") is None
+    assert (opened.said, opened.asked) == ([], [])
+    assert opened.page.evaluate("JSON.parse(document.getElementById('figures').textContent).name") == manifest["name"]
     opened.context.close()
 
 

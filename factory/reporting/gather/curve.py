@@ -27,6 +27,7 @@ DRAWS: Final = 2_000
 NOT_JUDGED: Final = ("surplus", "not_drawn", "budget_spent")
 """Reasons that say nothing of a record itself."""
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 
 class Curve(msgspec.Struct, frozen=True):
@@ -133,15 +134,12 @@ def forecast(kept: Sequence[int], times: float = 2.0, points: int = 20) -> Forec
         points: On the way there.
     """
     made = np.asarray(kept, np.float64)
-    first, last = len(made), round(len(made) * times)
-    drawn = _futures(made, last)
-    places = np.unique(np.linspace(1, last - first, points).astype(np.int64))
+    places, drawn = _futures(made, round(len(made) * times), points)
     base = float(made.sum())
-    path = [(float(first), base, base, base)]
-    for at in places.tolist():
-        totals = base + drawn[:, at - 1]
-        low, high = np.percentile(totals, [2.5, 97.5])
-        path.append((float(first + at), float(totals.mean()), float(low), float(high)))
+    path = [(float(len(made)), base, base, base)]
+    for at, totals in zip(places.tolist(), drawn.T, strict=True):
+        low, high = np.percentile(base + totals, [2.5, 97.5])
+        path.append((float(at), float(base + totals.mean()), float(low), float(high)))
     return Forecast(*path[-1], tuple(path))
 
 
@@ -151,26 +149,27 @@ def check(kept: Sequence[int]) -> Check | None:
     if why_no_forecast(kept[:first]):
         return None
     made = np.asarray(kept[:first], np.float64)
-    totals = _futures(made, len(kept))[:, -1]
+    totals = _futures(made, len(kept), points=STRETCHES)[1][:, -1]
     low, high = np.percentile(totals, [2.5, 97.5])
     return Check(float(totals.mean()), float(low), float(high), int(sum(kept[first:])), len(kept) - first)
 
 
-def _futures(made: Floats, last: int) -> Floats:
-    """Kept among those still to be made, cumulated: [draws, last - made]."""
+def _futures(made: Floats, last: int, points: int) -> tuple[Ints, Floats]:
+    """Places ahead, and how many of those still to be made are kept up to each: [places], [draws, places].
+
+    Shares are smooth, so that each stretch counts as long as it is, at the share in its middle.
+    """
     weights, covariance = _fitted(made)
     spread = _unevenness(made, weights)
     random = np.random.default_rng(derive_seed("forecast", len(made), int(made.sum()), last))
     drawn = random.multivariate_normal(weights, covariance * spread, size=DRAWS)
-    steps = _terms(np.arange(len(made), last))
-    grid = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), 400)).astype(np.int64))
-    shares = 1 / (1 + np.exp(-np.clip(drawn @ steps[grid].T, -30, 30)))
-    totals = np.empty((DRAWS, len(steps)))
-    every = np.arange(len(steps))
-    for row in range(DRAWS):
-        totals[row] = np.cumsum(np.interp(every, grid, shares[row]))
-    noise = random.standard_normal((DRAWS, 1)) * np.sqrt(spread * np.maximum(totals * (1 - shares.mean()), 1e-9))
-    return np.asarray(np.clip(totals + noise, 0, every + 1))
+    edges = np.unique(np.linspace(len(made), last, points + 1).astype(np.int64))
+    middles = (edges[1:] + edges[:-1]) // 2
+    shares = 1 / (1 + np.exp(-np.clip(drawn @ _terms(middles).T, -30, 30)))
+    sizes = np.diff(edges)
+    chance = random.standard_normal(shares.shape) * np.sqrt(spread * shares * (1 - shares) * sizes)
+    totals = np.clip(np.cumsum(shares * sizes + chance, axis=1), 0, edges[1:] - len(made))
+    return edges[1:], np.asarray(totals)
 
 
 def _terms(places: npt.NDArray[np.int64]) -> Floats:

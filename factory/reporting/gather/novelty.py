@@ -8,18 +8,24 @@ Rejected rows carry their score. Self-Instruct files the score of every instruct
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 
+from factory.datasets_io.parquet import read_shards
 from factory.novelty.rouge_l import RougeLPool
-from factory.reporting.gather.rows import NEAR, Seen, cut, place
+from factory.reporting.gather.rows import NEAR, cut, place
 from factory.reporting.gather.run import Run
 
-MOST_POOL: Final = 50_000
+MOST_POOL: Final = 20_000
 """Kept texts that are compared with each other; the first ones, so that each meets all that were kept before it."""
-MOST_ASKED: Final = 4_000
+MOST_ASKED: Final = 1_000
 """Texts whose nearest neighbour is looked for."""
+LONGEST: Final = 20_000
+"""Characters of a text that are compared."""
+_RANGE: Final = 2**64
 
 
 class Near(msgspec.Struct, frozen=True):
@@ -54,7 +60,14 @@ class Nearest(msgspec.Struct, frozen=True):
 
 
 def nearest(run: Run) -> list[Nearest]:
-    """Scores at every step that compares texts by ROUGE-L and has some."""
+    """Scores at every step that compares texts by ROUGE-L and has some; found once for a run."""
+    if run.nearest is None:
+        run.nearest = _nearest(run)
+    found: list[Nearest] = run.nearest
+    return found
+
+
+def _nearest(run: Run) -> list[Nearest]:
     found = []
     for step in run.steps:
         options = run.options(step["step"])
@@ -65,7 +78,7 @@ def nearest(run: Run) -> list[Nearest]:
             field = "instruction"
         elif step["method"] == "rouge_l":
             field = str(options.get("field", "instruction"))
-            kept, told = _again(run.kept, field, options, sampled=bool(run.sampled))
+            kept, told = _again(read_shards(run.path / "data"), field, options, of=run.rows[0])
         else:
             continue
         if kept or scores:
@@ -89,30 +102,46 @@ def _of_pool(run: Run, step: str) -> tuple[list[Near], str]:
     )
 
 
-def _again(rows: list[Seen], field: str, options: dict[str, Any], *, sampled: bool) -> tuple[list[Near], str]:
-    """Scores of kept rows against those before them."""
-    group = options.get("group_by")
-    texts, groups = [], set()
-    for row in rows:
-        text = row.fields.get(field)
-        if not isinstance(text, str) or not text.strip():
-            continue
-        value = repr(row.fields.get(group)) if group else row.id
-        if value not in groups:
-            groups.add(value)
-            texts.append((row.id, text))
-        if len(texts) == MOST_POOL:
-            break
-    limit = 2**64 if len(texts) <= MOST_ASKED else int(MOST_ASKED / len(texts) * 2**64)
+def _again(rows: Iterable[dict[str, Any]], field: str, options: dict[str, Any], *, of: int) -> tuple[list[Near], str]:
+    """Scores of kept rows against those before them.
+
+    Args:
+        rows: Kept rows in order, from the first on.
+        field: Column that is compared.
+        options: Of the filter.
+        of: Kept rows in all.
+    """
+    texts = _texts(rows, field, options.get("group_by"))
+    limit = _RANGE if len(texts) <= MOST_ASKED else int(MOST_ASKED / len(texts) * _RANGE)
     pool = RougeLPool(options.get("tokenizer", "auto"))
-    kept = []
+    pool.expect(math.isqrt(min(len(texts), MOST_ASKED) * len(texts)))
+    kept: list[Near] = []
+    waiting: list[str] = []
     for name, text in texts:
-        if place(f"asked {name}") < limit and (found := pool.nearest(text)) is not None:
-            kept.append(Near(found.score, name, text, str(cut(pool.text(found.index)))))
-        pool.add(text)
+        if place(f"asked {name}") < limit:
+            pool.extend(waiting)
+            waiting = []
+            if (found := pool.nearest(text)) is not None:
+                kept.append(Near(found.score, name, str(cut(text)), str(cut(pool.text(found.index)))))
+        waiting.append(text)
     told = "Scores of kept rows were computed again for this page, among the rows of the dataset in their order"
     if len(kept) < len(texts) - 1:
-        told += f": for {len(kept):,} of {len(texts):,} rows"
-    if sampled:
-        told += "; these are a sample, so that the true nearest neighbour is nearer"
+        told += f": for {len(kept):,} of {len(texts):,} texts, chosen by a hash"
+    if len(texts) == MOST_POOL < of:
+        told += f"; of {of:,} kept rows these are the first, and later ones meet more texts that they may be like"
     return kept, f"{told}."
+
+
+def _texts(rows: Iterable[dict[str, Any]], field: str, group: str | None) -> list[tuple[str, str]]:
+    """Ids and texts that are compared; of a group that counts as one text, the first."""
+    found: list[tuple[str, str]] = []
+    groups: set[str] = set()
+    for row in rows:
+        text, name = row.get(field), row["record_id"]
+        value = repr(row.get(group)) if group else name
+        if isinstance(text, str) and text.strip() and value not in groups:
+            groups.add(value)
+            found.append((name, text[:LONGEST]))
+        if len(found) == MOST_POOL:
+            break
+    return found

@@ -29,6 +29,7 @@ class Run:
         """Nothing but the manifest is read yet."""
         self.path = path
         self.manifest = manifest
+        self.nearest: list[Any] | None = None
 
     @property
     def steps(self) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from factory.reporting.charts.lines import Line, lines
-from factory.reporting.gather.curve import Curve, check, curve, forecast, why_no_forecast
+from factory.reporting.gather.curve import Curve, Forecast, check, curve, forecast, why_no_forecast
 from factory.reporting.gather.run import Run
 from factory.reporting.markup import figure, grid, paragraph
 from factory.reporting.panels import LeftOut, Panel
@@ -27,16 +27,17 @@ def build(run: Run) -> Panel | LeftOut:
         )
     if sum(found.kept) == len(found.kept):
         return LeftOut(f"None of the {len(found.kept):,} {found.unit} that were made was turned away.")
-    figures = [_cumulated(found), _acceptance(found)]
+    seen = None if why_no_forecast(found.kept) else forecast(found.kept)
+    figures = [_cumulated(found, seen), _acceptance(found)]
     note = (
         "In the order in which answers reached the journal. What was made after the run had enough is left out. "
         f"Counted are {found.unit}."
     )
-    parts = [grid(figures), *_sentences(found), paragraph(note, run.sampled, kind="soft")]
+    parts = [grid(figures), *_sentences(found, seen), paragraph(note, run.sampled, kind="soft")]
     return Panel("".join(parts), {"made": len(found.kept), "kept": sum(found.kept)})
 
 
-def _cumulated(found: Curve) -> str:
+def _cumulated(found: Curve, seen: Forecast | None) -> str:
     kept, scale = found.kept, found.made
     points, total = [(0.0, 0.0)], 0
     every = max(1, len(kept) // POINTS)
@@ -46,8 +47,7 @@ def _cumulated(found: Curve) -> str:
             points.append((at * scale, total * scale))
     drawn = [Line("kept", points)]
     told = f"{total * scale:,.0f} of {len(kept) * scale:,.0f} {found.unit} kept"
-    if not why_no_forecast(kept):
-        seen = forecast(kept)
+    if seen is not None:
         path = [(made * scale, expected * scale) for made, expected, _, _ in seen.path]
         low, high = [each[2] * scale for each in seen.path], [each[3] * scale for each in seen.path]
         drawn = [Line("forecast", path, low, high, "forecast"), *drawn]
@@ -73,10 +73,10 @@ def _ends(points: Sequence[tuple[float, float]]) -> str:
     return f"from {points[0][1]:.2f} to {points[-1][1]:.2f}" if points else "too few to tell"
 
 
-def _sentences(found: Curve) -> list[str]:
-    if why := why_no_forecast(found.kept):
-        return [paragraph(why)]
-    seen, scale = forecast(found.kept), found.made
+def _sentences(found: Curve, seen: Forecast | None) -> list[str]:
+    if seen is None:
+        return [paragraph(why_no_forecast(found.kept))]
+    scale = found.made
     now = sum(found.kept) * scale
     more = (seen.expected - sum(found.kept)) * scale
     told = [

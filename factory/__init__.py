@@ -6,7 +6,8 @@
 (31, 'complete')
 
 What the command line does, these functions do: `init`, `check`, `plan`, `run`, `refilter`, `filter`,
-`show`, `why`, `ls`, `export`, `evaluate`, `audit`, `push`. Nothing heavy is imported before one of them needs it.
+`show`, `why`, `ls`, `export`, `report`, `evaluate`, `audit`, `push`. Nothing heavy is imported before one of them
+needs it.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ _PUBLIC = {
     "show": "factory.inspection",
     "why": "factory.inspection",
     "export": "factory.exporting",
+    "report": "factory.reporting",
+    "Report": "factory.reporting",
     "evaluate": "factory.evaluating",
     "Evaluation": "factory.evaluating",
     "evaluate_public": "factory.public_evaluating",

@@ -300,6 +300,26 @@ def export(
         typer.echo(f"NOT PRIVATE: {done.not_private}", err=True)
 
 
+@app.command()
+def report(
+    directory: DirArgument,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="File to write; DIR/report.html by default.")
+    ] = None,
+) -> None:
+    """Write one HTML page of a run: funnel, reasons, lengths, novelty, lineage and more.
+
+    The page needs nothing else and asks nobody for anything.
+    """
+    from factory.reporting import report as write
+    from factory.terminal.reports import report_text, warnings
+
+    done = write(directory, out)
+    for sentence in warnings(done):
+        typer.echo(f"warning: {sentence}", err=True)
+    typer.echo(report_text(done))
+
+
 class _Ordered(TyperCommand):
     """A command that knows in which order its options were given; `ctx.meta[ORDER]` has their names."""
 

@@ -1,0 +1,59 @@
+"""What the run took: requests and tokens by step and stage, and time."""
+
+from __future__ import annotations
+
+from factory.progress import clock
+from factory.reporting.charts.shares import bars
+from factory.reporting.gather.run import Run
+from factory.reporting.markup import figure, grid, paragraph, table
+from factory.reporting.panels import LeftOut, Panel
+
+TITLE = "Tokens and time"
+ORDER = 130
+
+
+def build(run: Run) -> Panel | LeftOut:
+    """A table of stages, and bars of tokens."""
+    stages = [(step["step"], name, told) for step in run.steps for name, told in step["stages"].items()]
+    seconds = float(run.manifest["seconds"])
+    if not stages:
+        return LeftOut("No step asked a model, so that there are no tokens to count.")
+    heads = ("step", "stage", "requests", "asked", "reused", "tokens in", "tokens out", "tokens out each")
+    rows = [
+        (
+            *(
+                step,
+                name,
+                told["requests"],
+                told["asked"],
+                told["reused"],
+                told["prompt_tokens"],
+                told["completion_tokens"],
+            ),
+            round(told["completion_tokens"] / max(1, told["requests"]), 1),
+        )
+        for step, name, told in stages
+    ]
+    figures = [
+        figure(
+            bars([(f"{step}/{name}", float(told[key])) for step, name, told in stages], title=title, kind=kind),
+            f"{title}, by step and stage.",
+            title,
+        )
+        for key, title, kind in (("prompt_tokens", "Tokens in", "real"), ("completion_tokens", "Tokens out", "kept"))
+    ]
+    out = sum(told["completion_tokens"] for _, _, told in stages)
+    return Panel(
+        table(heads, rows, "Requests and tokens by step and stage")
+        + grid(figures)
+        + paragraph(_time(seconds, out, run)),
+        {"stages": [[step, name, told] for step, name, told in stages]},
+    )
+
+
+def _time(seconds: float, out: int, run: Run) -> str:
+    told = f"The engine was at work for {clock(seconds)} in all sessions"
+    told += f", {out / seconds:,.0f} tokens written a second" if seconds > 0 and out else ""
+    kept = run.manifest["rows"]
+    told += f" and {seconds / kept:,.2f} seconds a kept row" if seconds > 0 and kept else ""
+    return f"{told}. Steps run side by side, so that time belongs to the run and not to one of them."

@@ -92,10 +92,16 @@ def _nearest(run: Run) -> list[Nearest]:
             continue
         if kept or scores:
             closest = tuple(sorted(kept, key=lambda near: (-near.score, near.id))[:NEAR])
+            away = _in_all(run, step["step"]) / max(1, len(rejected))
             values = tuple(near.score for near in kept)
             threshold = float(options.get("threshold", 0.7))
-            found.append(Nearest(step["step"], field, threshold, values, scores, closest, told, weight, 1 / run.share))
+            found.append(Nearest(step["step"], field, threshold, values, scores, closest, told, weight, away))
     return found
+
+
+def _in_all(run: Run, step: str) -> int:
+    """Rows that a step rejected for their ROUGE-L, also those that are not looked at."""
+    return sum(count for (by, rule, _), count in run.rejections.by_reason.items() if (by, rule) == (step, "rouge_l"))
 
 
 def _of_pool(run: Run, step: str) -> tuple[list[Near], float, str]:

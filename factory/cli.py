@@ -307,9 +307,9 @@ def report(
         Path | None, typer.Option("--out", metavar="FILE", help="File to write; DIR/report.html by default.")
     ] = None,
 ) -> None:
-    """Write one HTML page of a run: funnel, reasons, lengths, novelty, lineage and more.
+    """Write one offline HTML page that shows a run.
 
-    The page needs nothing else and asks nobody for anything.
+    Funnel, reasons with examples, novelty, lengths, lineage and more. The page needs nothing else and asks nobody for anything.
     """
     from factory.reporting import report as write
     from factory.terminal.reports import report_text, warnings

@@ -172,6 +172,7 @@ def test_help_is_not_cut(factory: Command) -> None:
         "why",
         "ls",
         "export",
+        "report",
         "filter",
         "evaluate",
         "audit",

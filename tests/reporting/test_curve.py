@@ -76,6 +76,16 @@ def test_scores_of_kept_rows_stay_at_or_below_the_threshold_and_rejected_ones_ab
         assert found.closest[0].score == max(found.kept)
 
 
+def test_scores_of_some_stand_for_all(runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = nearest(Run(runs["filters"], manifest_of(runs["filters"])))[0]
+    monkeypatch.setattr("factory.reporting.gather.novelty.MOST_ASKED", 15)
+    (some,) = nearest(Run(runs["filters"], manifest_of(runs["filters"])))
+    assert 3 <= len(some.kept) < len(whole.kept)
+    assert set(some.kept) <= set(whole.kept)
+    assert some.passing(1.0) == whole.passing(1.0) == len(whole.kept) + len(whole.rejected)
+    assert f"{len(some.kept):,} of" in some.told
+
+
 def test_scores_of_a_filter_are_those_that_it_compared(runs: dict[str, Path]) -> None:
     from rapidfuzz.distance import LCSseq
 

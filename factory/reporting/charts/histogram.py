@@ -20,6 +20,7 @@ def histogram(
     bounds: tuple[float, float] | None = None,
     line: float | None = None,
     title: str = "",
+    weights: Mapping[str, float] | None = None,
 ) -> str:
     """Counts by value; bars of the sets stand on top of each other.
 
@@ -30,12 +31,15 @@ def histogram(
         bounds: Ends of the axis; by default 0, or the least value, to where one in a hundred values lies beyond.
         line: Value to draw a line at, e.g. a threshold.
         title: Of the drawing.
+        weights: How many values each one of a set stands for; 1 by default.
     """
     arrays = {key: np.asarray(values, np.float64) for key, values in sets.items() if len(values)}
     joined = np.concatenate([*arrays.values()]) if arrays else np.zeros(1)
     low, high = bounds or _bounds(joined)
     edges = _edges(low, high, bins, joined)
-    counts = {key: np.histogram(np.clip(values, low, high), edges)[0] for key, values in arrays.items()}
+    counts = {
+        key: _counts(np.clip(values, low, high), edges, (weights or {}).get(key, 1.0)) for key, values in arrays.items()
+    }
     total = sum(counts.values(), np.zeros(len(edges) - 1, np.int64))
     top = ticks(0, float(total.max() or 1), most=4)[-1]
     axes = Axes((low, high), (0, top))
@@ -55,6 +59,12 @@ def histogram(
     if beyond and bounds is None:
         parts.append(words(WIDTH - 12, 10, f"{beyond:,} beyond, in the last bar", "dim", "end"))
     return svg(WIDTH, HEIGHT, title or f"Histogram of {name}", told, "".join(parts))
+
+
+def _counts(
+    values: np.typing.NDArray[np.float64], edges: np.typing.NDArray[np.float64], weight: float
+) -> np.typing.NDArray[np.int64]:
+    return np.asarray(np.round(np.histogram(values, edges)[0] * weight), np.int64)
 
 
 def _bounds(values: np.typing.NDArray[np.float64]) -> tuple[float, float]:

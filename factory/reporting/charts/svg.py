@@ -51,11 +51,13 @@ def short(told: str, most: int) -> str:
 def number(value: float) -> str:
     """A number at an axis.
 
-    >>> number(0.25), number(1500), number(2000000), number(12.0)
-    ('0.25', '1,500', '2M', '12')
+    >>> number(0.25), number(1500), number(500_000), number(2_000_000)
+    ('0.25', '1,500', '500k', '2M')
     """
     if abs(value) >= 1e6:
         return f"{value / 1e6:g}M"
+    if abs(value) >= 1e4:
+        return f"{value / 1e3:.4g}k"
     return f"{value:,.0f}" if value == round(value) else f"{value:.3g}"
 
 

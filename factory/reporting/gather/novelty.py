@@ -48,6 +48,8 @@ class Nearest(msgspec.Struct, frozen=True):
         rejected: Scores of rejected ones.
         closest: Kept ones just below the threshold, the closest first.
         told: Where the scores come from.
+        kept_weight: Kept texts that each score stands for.
+        rejected_weight: Rejected ones that each of theirs stands for.
     """
 
     step: str
@@ -57,6 +59,13 @@ class Nearest(msgspec.Struct, frozen=True):
     rejected: tuple[float, ...]
     closest: tuple[Near, ...]
     told: str
+    kept_weight: float = 1.0
+    rejected_weight: float = 1.0
+
+    def passing(self, threshold: float) -> int:
+        """Texts whose score a threshold would keep, kept and rejected ones together."""
+        kept = sum(score <= threshold for score in self.kept) * self.kept_weight
+        return round(kept + sum(score <= threshold for score in self.rejected) * self.rejected_weight)
 
 
 def nearest(run: Run) -> list[Nearest]:
@@ -74,35 +83,41 @@ def _nearest(run: Run) -> list[Nearest]:
         rejected = [row for row in run.rejected if row.step == step["step"] and row.rule == "rouge_l"]
         scores = tuple(row.score for row in rejected if row.score is not None)
         if step["method"] == "self_instruct":
-            kept, told = _of_pool(run, step["step"])
+            kept, weight, told = _of_pool(run, step["step"])
             field = "instruction"
         elif step["method"] == "rouge_l":
             field = str(options.get("field", "instruction"))
-            kept, told = _again(read_shards(run.path / "data"), field, options, of=run.rows[0])
+            kept, weight, told = _again(read_shards(run.path / "data"), field, options, of=run.rows[0])
         else:
             continue
         if kept or scores:
             closest = tuple(sorted(kept, key=lambda near: (-near.score, near.id))[:NEAR])
+            away = _in_all(run, step["step"]) / max(1, len(rejected))
             values = tuple(near.score for near in kept)
             threshold = float(options.get("threshold", 0.7))
-            found.append(Nearest(step["step"], field, threshold, values, scores, closest, told))
+            found.append(Nearest(step["step"], field, threshold, values, scores, closest, told, weight, away))
     return found
 
 
-def _of_pool(run: Run, step: str) -> tuple[list[Near], str]:
+def _in_all(run: Run, step: str) -> int:
+    """Rows that a step rejected for their ROUGE-L, also those that are not looked at."""
+    return sum(count for (by, rule, _), count in run.rejections.by_reason.items() if (by, rule) == (step, "rouge_l"))
+
+
+def _of_pool(run: Run, step: str) -> tuple[list[Near], float, str]:
     """Instructions that joined the pool of Self-Instruct, each with the score that it was judged by."""
     kept = [
         Near(float(row.fields["rouge_l"]), row.id, str(row.fields["instruction"]), str(row.fields.get("nearest") or ""))
         for row in run.passed
         if row.made_by == step and row.fields.get("rouge_l") is not None
     ]
-    return (
-        kept,
-        "Scores are those that the step judged by, of instructions that joined its pool; seed tasks are in the pool.",
-    )
+    told = "Scores are those that the step judged by, of instructions that joined its pool; seed tasks are in the pool."
+    return kept, 1 / run.passed_share, told
 
 
-def _again(rows: Iterable[dict[str, Any]], field: str, options: dict[str, Any], *, of: int) -> tuple[list[Near], str]:
+def _again(
+    rows: Iterable[dict[str, Any]], field: str, options: dict[str, Any], *, of: int
+) -> tuple[list[Near], float, str]:
     """Scores of kept rows against those before them.
 
     Args:
@@ -129,7 +144,8 @@ def _again(rows: Iterable[dict[str, Any]], field: str, options: dict[str, Any], 
         told += f": for {len(kept):,} of {len(texts):,} texts, chosen by a hash"
     if len(texts) == MOST_POOL < of:
         told += f"; of {of:,} kept rows these are the first, and later ones meet more texts that they may be like"
-    return kept, f"{told}."
+    whole = of if len(texts) == MOST_POOL else len(texts) - 1
+    return kept, max(1.0, whole / max(1, len(kept))), f"{told}."
 
 
 def _texts(rows: Iterable[dict[str, Any]], field: str, group: str | None) -> list[tuple[str, str]]:

@@ -80,8 +80,12 @@ class Run:
     @cached_property
     def passed(self) -> list[Seen]:
         """Records that others were made from, of which a share of their own is looked at."""
-        folder = self.path / "lineage"
-        return rows.sample(folder, rows.share(rows.count(folder)))
+        return rows.sample(self.path / "lineage", self.passed_share)
+
+    @cached_property
+    def passed_share(self) -> float:
+        """Share of the records that others were made from that is looked at."""
+        return rows.share(rows.count(self.path / "lineage"))
 
     @property
     def sampled(self) -> str:

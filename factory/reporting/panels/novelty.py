@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from factory.reporting.charts.histogram import histogram
 from factory.reporting.gather.novelty import Nearest, nearest
 from factory.reporting.gather.run import Run
@@ -10,7 +12,7 @@ from factory.reporting.panels import LeftOut, Panel
 
 TITLE = "Nearest neighbours"
 ORDER = 40
-MOST_SCORES = 6_000
+MOST_SCORES = 4_000
 
 
 def build(run: Run) -> Panel | LeftOut:
@@ -26,7 +28,9 @@ def build(run: Run) -> Panel | LeftOut:
     )
     sliders = "".join(_slider(at, each) for at, each in enumerate(found))
     data = {"steps": [_data(each) for each in found]}
-    note = paragraph(run.sampled, kind="soft")
+    scaled = any(each.kept_weight > 1 or each.rejected_weight > 1 for each in found)
+    more = "Where only some texts were compared, bars and counts are scaled up to all of them." if scaled else ""
+    note = paragraph(more, run.sampled, kind="soft")
     return Panel(head + legend(KEPT_AND_REJECTED) + grid(figures) + sliders + note, data)
 
 
@@ -37,13 +41,13 @@ def _drawing(each: Nearest) -> str:
         bins=40,
         bounds=(0.0, 1.0),
         line=each.threshold,
+        weights={"kept": each.kept_weight, "rejected": each.rejected_weight},
         title=f"ROUGE-L at {each.step}",
     )
 
 
 def _slider(at: int, each: Nearest) -> str:
-    passed = sum(score <= each.threshold for score in (*each.kept, *each.rejected))
-    total = len(each.kept) + len(each.rejected)
+    passed, total = each.passing(each.threshold), each.passing(1.0)
     return (
         f'<p class="slider"><label for="limit{at}">Threshold of {text(each.step)}</label> '
         f'<input type="range" id="limit{at}" data-step="{at}" min="0" max="1" step="0.01" value="{each.threshold:g}"> '
@@ -52,8 +56,13 @@ def _slider(at: int, each: Nearest) -> str:
 
 
 def _data(each: Nearest) -> dict[str, object]:
-    """Scores for the script; of many, evenly chosen ones of the sorted scores, and what each of them stands for."""
-    scores = sorted((*each.kept, *each.rejected))
+    """Scores for the script, and how many texts each of them stands for."""
+    groups = [_thinned(each.kept, each.kept_weight), _thinned(each.rejected, each.rejected_weight)]
+    return {"step": each.step, "threshold": each.threshold, "groups": groups, "total": each.passing(1.0)}
+
+
+def _thinned(scores: Sequence[float], weight: float) -> dict[str, object]:
+    """Of many scores, evenly chosen ones of them in order."""
     step = max(1, -(-len(scores) // MOST_SCORES))
-    thinned = [round(score, 3) for score in scores[step // 2 :: step]]
-    return {"step": each.step, "threshold": each.threshold, "scores": thinned, "total": len(scores)}
+    chosen = sorted(scores)[step // 2 :: step]
+    return {"scores": [round(score, 4) for score in chosen], "weight": weight * len(scores) / max(1, len(chosen))}

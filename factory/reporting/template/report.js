@@ -65,8 +65,8 @@
     const output = document.getElementById(`passed${slider.dataset.step}`);
     slider.addEventListener("input", () => {
       const limit = Number(slider.value);
-      const share = step.scores.filter((score) => score <= limit).length / Math.max(1, step.scores.length);
-      const passed = Math.round(share * step.total);
+      const count = (group) => group.weight * group.scores.filter((score) => score <= limit).length;
+      const passed = Math.round(step.groups.reduce((sum, group) => sum + count(group), 0));
       output.textContent = `${limit.toFixed(2)}: ${passed.toLocaleString("en")} of ${step.total.toLocaleString("en")} pass`;
     });
   }

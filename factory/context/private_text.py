@@ -174,6 +174,7 @@ class _Writing:
         )
         ledger = self._ledger()
         name = (await ctx.artifact(digest("private run", key), lambda _: self._begin(ledger, run), kind="run")).decode()
+        self._paid(ledger, name, run, 0)
         counts = await self._counts(texts, ledger, name, key)
         canaries = await self._canaries(name, key)
 
@@ -247,7 +248,9 @@ class _Writing:
                 "set data.again to true."
             )
         ledger.path.parent.mkdir(parents=True, exist_ok=True)
-        return ledger.begin(run, name=None if self._test is None else f"test-{run.what}").encode()
+        if self._test is not None:  # noise that can be repeated is none
+            return ledger.begin(msgspec.structs.replace(run, noise_multiplier=0.0), name=f"test-{run.what}").encode()
+        return ledger.begin(run).encode()
 
     def _folder(self, run: str) -> Path | None:
         return None if self._ctx.folder is None else self._ctx.folder / run
@@ -354,8 +357,8 @@ class _Writing:
     ) -> Claim:
         """What may be said, by what the ledger counts."""
         options = self._options
-        paid = ledger.find(name) or run
-        spent = composed([paid], delta)
+        paid = self._paid(ledger, name, run, about.spent)
+        spent = composed([msgspec.structs.replace(paid, noise_multiplier=run.noise_multiplier)], delta)
         runs = [each for each in ledger.runs() if each.spent or each.epsilon_counts]
         together = composed(runs, delta)
         why = stays_private(options)
@@ -388,6 +391,24 @@ class _Writing:
             ledger_epsilon=together if math.isfinite(together) else None,
             version=__version__,
         )
+
+    def _paid(self, ledger: Ledger, name: str, run: Run, steps: int) -> Run:
+        """What the ledger has of a run that has taken so many steps.
+
+        Raises:
+            UserError: If that is less: the ledger was removed, or the private file moved or put back without it.
+        """
+        paid = ledger.find(name)
+        if paid is not None and paid.spent >= steps:
+            return paid
+        if self._options.data.private:
+            raise UserError(
+                f"{ledger.path}: the privacy ledger lacks {'steps of ' if paid else ''}the run {name}, which this run "
+                "directory has paid, so that nobody can say what was spent; restore the ledger from a copy, or name it in "
+                "'data.ledger'."
+            )
+        counts = self._options.label_counts  # public texts: what lies in the run directory may be lost
+        return msgspec.structs.replace(run, id=name, spent=steps, epsilon_counts=counts.epsilon if counts else 0.0)
 
     def _labels_policy(self) -> str:
         options = self._options

@@ -120,10 +120,10 @@ class Ballot:
         run = self._ledger.find(self._run)
         if run is None and not self._options.data.private:  # public texts: what lies in the run directory may be lost
             return msgspec.structs.replace(self._planned(), id=self._run, spent=self._taken)
-        if run is None:
+        if run is None or (run.spent < self._taken and self._options.data.private):
             raise UserError(
                 f"{self._ledger.path}: the run {self._run}, whose votes this run directory holds, is not in the privacy "
-                "ledger, so that nobody can say what was spent; restore the ledger from a copy."
+                "ledger, or not all of it, so that nobody can say what was spent; restore the ledger from a copy."
             )
         return run
 

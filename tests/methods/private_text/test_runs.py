@@ -214,6 +214,46 @@ def test_a_run_that_lost_its_checkpoint_is_not_paid_out(tmp_path: Path) -> None:
         run(tmp_path, "noise_multiplier: 0.9")
 
 
+@pytest.mark.parametrize("lost", ["removed", "an old copy", "moved with the texts"])
+def test_a_run_that_the_ledger_lacks_claims_nothing(tmp_path: Path, lost: str) -> None:
+    """Nobody can say then what was spent; least of all that it was nothing."""
+    write(tmp_path)
+    first = run(tmp_path, "noise_multiplier: 0.9")
+    said, data, kept = claim(first), "", ledger(tmp_path).path
+    content = kept.read_bytes()
+    if lost == "an old copy":
+        kept.write_bytes(b"".join(content.splitlines(keepends=True)[:3]))
+    elif lost == "removed":
+        kept.unlink()
+    else:
+        (tmp_path / "texts.jsonl").rename(tmp_path / "customers.jsonl")
+        data = "path: customers.jsonl"
+    with pytest.raises(UserError, match=r"ledger lacks .*the run .* restore the ledger"):
+        run(tmp_path, "noise_multiplier: 0.9", data=data)
+    assert claim(first) == said
+    if not data:
+        kept.write_bytes(content)
+        assert claim(run(tmp_path, "noise_multiplier: 0.9")) == said
+
+
+def test_public_texts_keep_their_claim_where_their_ledger_is_lost(tmp_path: Path) -> None:
+    write(tmp_path)
+    first = run(tmp_path, "noise_multiplier: 0.9", data="private: false")
+    said = claim(first)
+    for path in first.path.rglob("ledger.jsonl"):
+        path.unlink()
+    assert claim(run(tmp_path, "noise_multiplier: 0.9", data="private: false"))["epsilon"] == said["epsilon"]
+
+
+def test_noise_that_can_be_repeated_bounds_nothing_in_the_ledger(tmp_path: Path) -> None:
+    write(tmp_path)
+    run(tmp_path, "noise_multiplier: 0.9, noise_seed: 1", out="test")
+    said = claim(run(tmp_path, "noise_multiplier: 0.9", out="real"))
+    assert said["epsilon"] < math.inf
+    assert said["ledger_runs"] == 2
+    assert said["ledger_epsilon"] is None
+
+
 def test_one_text_of_each_user(tmp_path: Path) -> None:
     write(tmp_path, [{"text": f"note {number}", "who": f"u{number % 30}"} for number in range(120)])
     result = run(tmp_path, "noise_multiplier: 0.9", data="user: who, size: public")
@@ -238,6 +278,7 @@ BAD = {
     "class": ("epsilon: 2, classes: {billing: about a bill}", "", "classes that 'labels' does not name: 'delivery'"),
     "unreachable": ("epsilon: 0.000001, steps: 100000", "", "fewer steps|no noise reaches"),
     "delta": ("epsilon: 2, delta: 1.5", "", "less than 1"),
+    "delta that means nothing": ("epsilon: 2, delta: 0.01", "", r"not below 1 / n for n = 130"),
 }
 
 

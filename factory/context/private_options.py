@@ -206,6 +206,8 @@ def _data(options: PrivateTextOptions, base: Path) -> None:
             "it, to a tenth of the texts or less for a useful epsilon.",
         )
     delta_of(options, known)
+    if options.data.private:
+        options.data.ledger_in(base)
 
 
 def _validation(options: PrivateTextOptions, base: Path) -> None:

@@ -205,6 +205,9 @@ def _data(options: PrivateTextOptions, base: Path) -> None:
             f"an update would read {options.batch_size:,} texts on average, and there are {known:,} ({policy}); lower "
             "it, to a tenth of the texts or less for a useful epsilon.",
         )
+    delta_of(options, known)
+    if options.data.private:
+        options.data.ledger_in(base)
 
 
 def _validation(options: PrivateTextOptions, base: Path) -> None:
@@ -291,7 +294,23 @@ def training_epsilon(options: PrivateTextOptions) -> float:
 
 def delta_of(options: PrivateTextOptions, records: int) -> float:
     """The delta of the claim."""
-    return options.delta if options.delta is not None else default_delta(records)
+    return sound_delta(options.delta, records)
+
+
+def sound_delta(given: float | None, records: int) -> float:
+    """The delta that is given, or the default.
+
+    Raises:
+        OptionError: If it is too large to mean anything.
+    """
+    delta = given if given is not None else default_delta(records)
+    if delta >= 1 / records:
+        raise OptionError(
+            "delta",
+            f"{delta:g} is not below 1 / n for n = {records:,} private texts: publishing one of them whole would be within "
+            f"it; leave it out for {default_delta(records):.3g}.",
+        )
+    return delta
 
 
 def width_of(options: PrivateTextOptions, base: Path) -> int | None:

@@ -170,11 +170,12 @@ class _Writing:
             ctx.session.seed,
         )  # fmt: skip
         run = Run(
-            what=key, method=ctx.method, at=_now(), noise_multiplier=noise, sample_rate=rate, planned=options.steps
-        )
+            what=key, method=ctx.method, at=_now(), noise_multiplier=noise, sample_rate=rate, planned=options.steps,
+            unit=options.data.unit,
+        )  # fmt: skip
         ledger = self._ledger()
         name = (await ctx.artifact(digest("private run", key), lambda _: self._begin(ledger, run), kind="run")).decode()
-        counts = await self._counts(texts, ledger, name, key)
+        counts = await self._counts(texts, ledger, self._paid(ledger, name, run, 0), key)
         canaries = await self._canaries(name, key)
 
         def fit(say: Say) -> bytes:
@@ -189,7 +190,7 @@ class _Writing:
         model = await ctx.artifact(key, fit, kind="private model")
         self._forget_checkpoints(name)
         about = self._maker.about(model)
-        claim = self._claim(ledger, name, run, delta, known, policy, about)
+        claim = self._claim(ledger, name, run, delta, known, policy, about, counted=counts is not None)
         self._tell(claim, about, noise)
         return _Trained(model, name, counts, claim)
 
@@ -247,7 +248,9 @@ class _Writing:
                 "set data.again to true."
             )
         ledger.path.parent.mkdir(parents=True, exist_ok=True)
-        return ledger.begin(run, name=None if self._test is None else f"test-{run.what}").encode()
+        if self._test is not None:  # noise that can be repeated is none
+            return ledger.begin(msgspec.structs.replace(run, noise_multiplier=0.0), name=f"test-{run.what}").encode()
+        return ledger.begin(run).encode()
 
     def _folder(self, run: str) -> Path | None:
         return None if self._ctx.folder is None else self._ctx.folder / run
@@ -288,22 +291,25 @@ class _Writing:
 
     # --- classes --------------------------------------------------------------------------------------
 
-    async def _counts(self, texts: Sequence[PrivateText], ledger: Ledger, run: str, key: str) -> dict[str, int] | None:
-        """Noisy counts of the classes; paid, made and kept before they are used."""
-        wanted = self._options.label_counts
+    async def _counts(self, texts: Sequence[PrivateText], ledger: Ledger, run: Run, key: str) -> dict[str, int] | None:
+        """Noisy counts of the classes; paid, made and kept before they are used; None where a kill took them after that."""
+        wanted, key = self._options.label_counts, digest("counts", key)
         if wanted is None:
+            return None
+        if run.epsilon_counts and self._ctx.session.journal.artifact(key) is None:
+            self._ctx.note("the counts of the classes were paid for and lost to a kill: the classes get equal shares")
             return None
 
         def make(_: Say) -> bytes:
-            ledger.spend(run, epsilon_counts=wanted.epsilon)
-            noise = geometric(1, wanted.epsilon, len(self._options.labels), self._randomness(run, "counts"))
+            ledger.spend(run.id, epsilon_counts=wanted.epsilon)
+            noise = geometric(1, wanted.epsilon, len(self._options.labels), self._randomness(run.id, "counts"))
             clean = Counter(text.label for text in texts)
             noisy = {
                 label: max(0, clean[label] + int(more)) for label, more in zip(self._options.labels, noise, strict=True)
             }
             return json.dumps(noisy).encode()
 
-        found: dict[str, int] = json.loads(await self._ctx.artifact(digest("counts", key), make, kind="counts"))
+        found: dict[str, int] = json.loads(await self._ctx.artifact(key, make, kind="counts"))
         return found
 
     async def _shares(self, trained: _Trained) -> dict[str, float]:
@@ -350,14 +356,23 @@ class _Writing:
     # --- claims ---------------------------------------------------------------------------------------
 
     def _claim(
-        self, ledger: Ledger, name: str, run: Run, delta: float, known: int, policy: str, about: Report
+        self,
+        ledger: Ledger,
+        name: str,
+        run: Run,
+        delta: float,
+        known: int,
+        policy: str,
+        about: Report,
+        *,
+        counted: bool,
     ) -> Claim:
         """What may be said, by what the ledger counts."""
         options = self._options
-        paid = ledger.find(name) or run
-        spent = composed([paid], delta)
+        paid = self._paid(ledger, name, run, about.spent)
+        spent = composed([msgspec.structs.replace(paid, noise_multiplier=run.noise_multiplier)], delta)
         runs = [each for each in ledger.runs() if each.spent or each.epsilon_counts]
-        together = composed(runs, delta)
+        together = composed(runs, delta, unit=options.data.unit)
         why = stays_private(options)
         return Claim(
             step=self._ctx.step,
@@ -378,7 +393,7 @@ class _Writing:
             unit=options.data.unit,
             sampler="Poisson",
             randomness=self._randomness(name).name,
-            labels=self._labels_policy(),
+            labels=self._labels_policy(paid.epsilon_counts, counted=counted),
             epsilon_counts=paid.epsilon_counts,
             trained=about.trained,
             dimensions=about.dimensions,
@@ -389,12 +404,30 @@ class _Writing:
             version=__version__,
         )
 
-    def _labels_policy(self) -> str:
+    def _paid(self, ledger: Ledger, name: str, run: Run, steps: int) -> Run:
+        """What the ledger has of a run that has taken so many steps.
+
+        Raises:
+            UserError: If that is less: the ledger was removed, or the private file moved or put back without it.
+        """
+        paid = ledger.find(name)
+        if paid is not None and paid.spent >= steps:
+            return paid
+        if self._options.data.private:
+            raise UserError(
+                f"{ledger.path}: the privacy ledger lacks {'steps of ' if paid else ''}the run {name}, which this run "
+                "directory has paid, so that nobody can say what was spent; restore the ledger from a copy, or name it in "
+                "'data.ledger'."
+            )
+        counts = self._options.label_counts  # public texts: what lies in the run directory may be lost
+        return msgspec.structs.replace(run, id=name, spent=steps, epsilon_counts=counts.epsilon if counts else 0.0)
+
+    def _labels_policy(self, cost: float, *, counted: bool) -> str:
         options = self._options
         if not options.classes:
             return "none"
-        if options.label_counts is not None:
-            return f"noisy counts (geometric noise, epsilon {options.label_counts.epsilon:g}, part of the whole)"
+        if counted:
+            return f"noisy counts (geometric noise, epsilon {cost:g}, part of the whole)"
         return "shares named in the recipe, taken as public" if options.shares else "equal shares"
 
     def _tell(self, claim: Claim, about: Report, noise: float) -> None:

@@ -12,6 +12,7 @@ had not begun. A line that cannot be read otherwise is an error: privacy fails c
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import secrets
 from collections.abc import Iterator
@@ -45,6 +46,7 @@ class Run(msgspec.Struct, kw_only=True, tag="run", omit_defaults=True, forbid_un
         spent: Steps that it has paid.
         epsilon_counts: Epsilon of counts that it released with noise; pure, so that it adds up.
         ended: Whether it came to its end.
+        unit: What it protects, as claims say it; empty in lines of before it was written down.
     """
 
     id: str = ""
@@ -57,6 +59,7 @@ class Run(msgspec.Struct, kw_only=True, tag="run", omit_defaults=True, forbid_un
     spent: Steps = 0
     epsilon_counts: Amount = 0.0
     ended: bool = False
+    unit: str = ""
 
     @property
     def mechanism(self) -> Mechanism:
@@ -181,8 +184,17 @@ class Ledger:
             yield file
 
 
-def composed(runs: list[Run], delta: float) -> float:
-    """Epsilon of these runs together at that delta."""
+def composed(runs: list[Run], delta: float, unit: str | None = None) -> float:
+    """Epsilon of these runs together at that delta.
+
+    Args:
+        runs: The runs.
+        delta: Of them all.
+        unit: What is protected. A run that protects something else, say a record where this is a user who may have many,
+            bounds nothing for it: epsilon is infinite.
+    """
+    if unit is not None and any(run.unit != unit for run in runs):
+        return math.inf
     return epsilon([run.mechanism for run in runs], delta) + sum(run.epsilon_counts for run in runs)
 
 

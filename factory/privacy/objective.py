@@ -103,13 +103,14 @@ def micro_batches(examples: Sequence[Example], rows: int) -> Iterator[MicroBatch
     The shape of everything that is computed for an example is decided by itself alone: parts are of one width and of one
     number of rows, filled up with copies. Floating-point results depend on shapes, in bfloat16 by a hundredth of a gradient;
     were a shape decided by who else is there, a text could change what others contribute by more than its clipping norm.
+    Texts that fill their width are apart: where no row has padding transformers leaves the mask out, and other kernels run.
     """
-    groups: dict[int, list[Example]] = {}
+    groups: dict[tuple[int, bool], list[Example]] = {}
     for example in examples:
-        groups.setdefault(example.width, []).append(example)
-    for width in sorted(groups):
-        for first in range(0, len(groups[width]), rows):
-            part = groups[width][first : first + rows]
+        groups.setdefault((example.width, example.length == example.width), []).append(example)
+    for kind in sorted(groups):
+        for first in range(0, len(groups[kind]), rows):
+            part = groups[kind][first : first + rows]
             yield MicroBatch(part + part[:1] * (rows - len(part)), len(part))
 
 

@@ -22,7 +22,13 @@ def ledger_of(private: Path) -> Path:
 
 def ledger_near(path: Path) -> Path | None:
     """The ledger of a file or folder, of a folder that it lies in, or of what lies in it; None where there is none."""
-    return next((ledger for ledger in (*_above(path), *_below(path)) if ledger.is_file()), None)
+    return next(iter(ledgers_near(path)), None)
+
+
+def ledgers_near(path: Path) -> list[Path]:
+    """All ledgers that a file or folder has to do with."""
+    found = [ledger for ledger in (*_above(path), *_below(path)) if ledger.is_file()]
+    return list({ledger.resolve(): ledger for ledger in reversed(found)}.values())[::-1]
 
 
 def _above(path: Path) -> Iterator[Path]:

@@ -32,6 +32,7 @@ SEVERAL = (
     "Several records of one person: one record is protected. Whoever has k of them is protected by k times the epsilon, at "
     "a larger delta."
 )
+ROUNDED = "The rounded number of records, from which sample rate, noise and delta follow: it is told without noise."
 LOWER_BOUND = (
     "An audit gives a lower bound of epsilon. It can show that a claim is wrong; an audit proves nothing safe, and does not "
     "see every fault."
@@ -45,10 +46,31 @@ def section(claims: Sequence[Claim]) -> list[str]:
         lines += [f"`{claim.step}`: this is {claim.sentence}.", "", *_table(claim), ""]
         if claim.audits:
             lines += [LOWER_BOUND, ""]
+    several_runs = list({claim.run: claim for claim in claims if claim.private_source}.values())
+    if len(several_runs) > 1 and all(claim.private for claim in claims):
+        lines += [_together(several_runs), ""]
     if any(claim.private for claim in claims):
         several = [SEVERAL] if any(claim.unit == ONE_RECORD for claim in claims) else []
-        lines += ["What this does not cover:", "", *(f"- {sentence}" for sentence in (*NOT_COVERED, *several)), ""]
+        told = [ROUNDED] if any(claim.records_policy == "rounded" for claim in claims) else []
+        lines += [
+            "What this does not cover:",
+            "",
+            *(f"- {sentence}" for sentence in (*NOT_COVERED, *told, *several)),
+            "",
+        ]
     return lines
+
+
+def _together(claims: Sequence[Claim]) -> str:
+    """What holds for whoever is in the texts of several steps: epsilons and deltas add up, if they protect the same."""
+    if len({claim.unit for claim in claims}) > 1:
+        return "The steps protect different units, so that nothing is claimed for the rows of all together."
+    epsilon = sum(claim.epsilon or 0.0 for claim in claims)
+    delta = sum(claim.delta for claim in claims)
+    return (
+        f"The rows of all steps together are ({shown(epsilon)}, {delta:.3g})-differentially private for adding or removing "
+        f"{claims[0].unit} whose texts all of them have read."
+    )
 
 
 def contradicted(claim: Claim) -> Audit | None:

@@ -24,7 +24,7 @@ import msgspec
 
 from factory.errors import UserError
 from factory.privacy.ledger import Ledger
-from factory.privacy.objective import Example, micro_batches
+from factory.privacy.objective import Example, MicroBatch, micro_batches
 from factory.privacy.optimizer import PrivateOptimizer, private_optimizer
 from factory.privacy.randomness import Randomness, poisson_sample
 from factory.privacy.tuning import Tuning
@@ -150,8 +150,7 @@ class _Training:
             group["lr"] = self._plan.rate(self.step)
         drawn = poisson_sample(len(examples), self._plan.sample_rate, self._randomness)
         for batch in micro_batches([examples[place] for place in drawn], self._plan.micro_batch):
-            found = self._tuning.gradients(batch.examples)
-            self._optimizer.accumulate([each[: batch.records] for each in found], records=batch.records)
+            self._optimizer.accumulate(_own(self._tuning.gradients(batch.examples), batch), records=batch.records)
             self._tell()
         self._optimizer.release()
         self.step += 1
@@ -259,6 +258,21 @@ def check_plan(plan: Plan, records: int) -> None:
 def drowning(plan: Plan, dimensions: int) -> float:
     """Length of the noise in a step over the most that the texts of an expected batch can add up to."""
     return plan.noise_multiplier * math.sqrt(dimensions) / plan.expected_batch
+
+
+def _own(gradients: list[Any], batch: MicroBatch) -> list[Any]:
+    """The gradients of the records that count, without those of copies.
+
+    Raises:
+        ValueError: If there is not one for each row: a layer that reads all tokens in one list, as some mixtures of experts
+            have, gives one for each token, of which the first would be taken for those of records.
+    """
+    rows = len(batch.examples)
+    if any(len(each) != rows for each in gradients):
+        raise ValueError(
+            f"expected a gradient for each of {rows} rows, found {sorted({len(each) for each in gradients})}"
+        )
+    return [each[: batch.records] for each in gradients]
 
 
 def _optimizer(tuning: Tuning, plan: Plan, randomness: Randomness) -> PrivateOptimizer:

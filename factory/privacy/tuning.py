@@ -156,6 +156,12 @@ class LoraTuning:
         finally:
             for parameter in self._parameters.values():
                 parameter.grad = parameter.grad_sample = None
+        for name, each in zip(self._parameters, found, strict=True):
+            if each is None or len(each) != len(examples):
+                raise UserError(
+                    f"targets: {name} is not given texts row by row, as in layers that read all tokens in one list, so that "
+                    "what a text contributes has no bound; name other layers."
+                )
         return found
 
     def mean_gradients(self, examples: Sequence[Example], divisor: float) -> None:

@@ -8,6 +8,7 @@ those that the source `rows` gives the same rows, so a text that served as a gro
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -118,10 +119,10 @@ class LabelledSource(MayBePrivate):
 def label_value(value: object) -> str:
     """A label as text: whole numbers without a point, true and false in lower case, nothing for a missing one.
 
-    >>> [label_value(value) for value in (1, 1.0, "1", True, None)]
-    ['1', '1', '1', 'true', '']
+    >>> [label_value(value) for value in (1, 1.0, "1", True, None, float("nan"))]
+    ['1', '1', '1', 'true', '', '']
     """
-    if value is None:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, bool):
         return str(value).lower()

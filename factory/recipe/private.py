@@ -20,9 +20,11 @@ from factory.datasets_io.rows import read_rows
 from factory.errors import OptionError, SourceError
 from factory.privacy.accounting import rounded
 from factory.privacy.ledger import Ledger, ledger_of
+from factory.privacy.places import ledgers_near
 from factory.recipe.labelled import Column, LabelledSource, label_value
 from factory.recipe.suggest import did_you_mean
 from factory.records import digest
+from factory.resources import expanded
 
 FEWEST_RECORDS = 2
 
@@ -65,10 +67,23 @@ class PrivateSource(LabelledSource):
         return "one record" if self.user is None else f"one user (column '{self.user}'), who has one text"
 
     def ledger_in(self, base: Path) -> Ledger:
-        """The ledger of these texts."""
-        if self.ledger is not None:
-            return Ledger((base / self.ledger).expanduser())
-        return Ledger(ledger_of(self.find(base).resolve()))  # one file has one ledger, whatever links lead to it
+        """The ledger of these texts.
+
+        Raises:
+            OptionError: If some of them have another one: what each knows would not be added up.
+        """
+        path = self.find(base)
+        own = ledger_of(path.resolve())  # one file has one ledger, whatever links lead to it
+        named = None if self.ledger is None else base / expanded(self.ledger)
+        near = [ledger for ledger in ledgers_near(path) if ledger.resolve() != own]
+        others = ([own] if own.is_file() else []) + near if named is not None else near
+        if others and (named is None or named.resolve() not in {ledger.resolve() for ledger in others}):
+            raise OptionError(
+                "data.ledger",
+                f"the texts of {self.path}, or some of them, have the ledger {others[0]}, so that what was spent before would "
+                "not be added up; name that one.",
+            )
+        return Ledger(named or own)
 
     def records(self, count: int) -> tuple[int, str]:
         """The number that is known, and how it comes to be known."""
@@ -107,7 +122,7 @@ class PrivateSource(LabelledSource):
             if labels and label not in labels:
                 strange[value] += 1
             elif text.strip():
-                user = str(number) if self.user is None else label_value(row[self.user]) or f"no user {number}"
+                user = str(number) if self.user is None else label_value(row[self.user]) or f"\0{number}"
                 found.append((user, PrivateText(text, label)))
         if strange:
             shown = ", ".join(f"'{value}'" if value else "none" for value, _ in strange.most_common(5))

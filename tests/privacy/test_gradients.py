@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from factory.errors import UserError
+from factory.privacy.base import Base
 from factory.privacy.objective import GRID, Encoder, Example, MicroBatch, losses, micro_batches
 from factory.privacy.tuning import LoraTuning, PromptTuning, Tuning
 
-from .tiny import TEXTS, base
+from .tiny import TEXTS, base, tokenizer
 
 TOKENS, SCALE = 5, 24.0
 HEADS = {"a": "Say: ", "b": "Answer the question (class b): "}
@@ -189,6 +190,26 @@ def test_no_text_changes_anothers_gradient_by_a_bit(kind: str, dtype: Any) -> No
     assert _most_changed(tuning, _long(model), lambda some: list(micro_batches(some, 4))) == 0.0
 
 
+def test_no_text_decides_whether_another_is_read_with_a_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Transformers leaves the mask out where no row has padding, and other kernels run, which round otherwise on a GPU."""
+    plain, masks = torch.nn.functional.scaled_dot_product_attention, []
+
+    def seen(*given: Any, **named: Any) -> Any:
+        masks.append(named.get("attn_mask") is not None)
+        return plain(*given, **named)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", seen)
+    tuning = PromptTuning(base(), tokens=4, initial="hello world", scale=SCALE)
+    full = Example([2, 3], list(range(4, 19)), 2)
+    other = Example([2, 3], list(range(4, 13)), 2)
+    assert full.length == full.width == other.width
+    for company in ([full], [full, other], [full, other, full]):
+        masks.clear()
+        first = next(part for part in micro_batches(company, 4) if full in part.examples)
+        tuning.gradients(first.examples)
+        assert not any(masks)
+
+
 @pytest.mark.parametrize("fault", ["as wide as the longest", "as many rows as there are"])
 def test_shapes_that_depend_on_the_batch_would_be_found(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted; on processors that multiply bfloat16 in tiles a text's gradient moves by a third of a percent."""
@@ -204,6 +225,29 @@ def test_shapes_that_depend_on_the_batch_would_be_found(fault: str, monkeypatch:
     if changed == 0.0:
         pytest.skip("this processor rounds alike in all shapes: nothing to find here")
     assert changed > 1e-4
+
+
+def test_adapters_of_a_layer_that_reads_all_tokens_in_one_list_are_refused() -> None:
+    """Its hooks give a gradient for each token; a text would have many of them, each clipped by itself."""
+    from transformers import Qwen2MoeConfig, Qwen2MoeForCausalLM
+
+    words = tokenizer()
+    config = Qwen2MoeConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        moe_intermediate_size=16,
+        shared_expert_intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        num_experts=4,
+        num_experts_per_tok=2,
+        max_position_embeddings=256,
+    )
+    model = Base(Qwen2MoeForCausalLM(config), words, "experts")  # type: ignore[no-untyped-call]
+    tuning = LoraTuning(model, rank=2, alpha=4, targets=["gate_proj"], scale=SCALE)
+    with pytest.raises(UserError, match=r"targets: .*gate_proj.* row by row"):
+        tuning.gradients(_long(model)[:1] * 4)
 
 
 def test_what_does_not_fit_is_told() -> None:

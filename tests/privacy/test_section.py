@@ -63,3 +63,19 @@ def test_a_run_without_a_claim_that_holds_does_not_say_what_it_covers() -> None:
     told = text(private=False, why_not="no noise", epsilon=None)
     assert told.startswith("`dp_lora`: this is NOT differentially private: no noise.")
     assert "does not cover" not in told
+
+
+def test_steps_that_read_the_same_texts_add_up() -> None:
+    """Each claim is of its step alone; who publishes the rows publishes those of all."""
+    other = msgspec.structs.replace(CLAIM, step="second", run="1f", epsilon=3.0)
+    together = "rows of all steps together are (5, 2e-05)-differentially private for adding or removing one record"
+    assert together in "\n".join(section([CLAIM, other]))
+    for alone in ([CLAIM], [CLAIM, msgspec.structs.replace(other, run="0f")]):
+        assert "together are" not in "\n".join(section(alone))
+    user = msgspec.structs.replace(other, unit="one user (column 'who'), who has one text")
+    assert "nothing is claimed for the rows of all together" in "\n".join(section([CLAIM, user]))
+
+
+def test_a_number_that_is_told_without_noise_is_said_to_be() -> None:
+    assert "The rounded number of records" in text()
+    assert "The rounded number of records" not in text(records_policy="public")

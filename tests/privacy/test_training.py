@@ -316,3 +316,12 @@ def test_the_rate_falls_in_a_line() -> None:
     assert rates[0] == PLAN.learning_rate
     assert np.allclose(np.diff(rates), -PLAN.learning_rate / PLAN.steps)
     assert msgspec.structs.replace(PLAN, schedule="constant").rate(5) == PLAN.learning_rate
+
+
+def test_gradients_of_tokens_are_not_taken_for_those_of_records(tmp_path: Path) -> None:
+    """As layers give them that read all tokens in one list: the first of them would be cut out as if they were records'."""
+    tuning = _tuning()
+    plain = tuning.gradients
+    tuning.gradients = lambda examples: [each.repeat_interleave(16, dim=0) for each in plain(examples)]
+    with pytest.raises(ValueError, match="a gradient for each of 2 rows"):
+        _train(tmp_path, _payment(tmp_path), tuning=tuning)

@@ -59,6 +59,8 @@ def check(options: Options, base: Path) -> list[UserError]:
     try:
         if options.votes:
             Budget.of(options, len(private_texts(options, base)))
+            if options.data.private:
+                options.data.ledger_in(base)
         options.data.find(base)
     except UserError as error:
         found.append(error if isinstance(error, OptionError) else OptionError("data.path", str(error)))

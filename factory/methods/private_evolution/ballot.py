@@ -94,6 +94,7 @@ class Ballot:
             noise_multiplier=0.0 if repeatable else self.budget.noise,
             sample_rate=1.0,
             planned=self._options.rounds,
+            unit=self._options.data.unit,
         )
 
     def _pay(self, *, steps: int = 0, epsilon_counts: float = 0.0) -> None:
@@ -120,10 +121,10 @@ class Ballot:
         run = self._ledger.find(self._run)
         if run is None and not self._options.data.private:  # public texts: what lies in the run directory may be lost
             return msgspec.structs.replace(self._planned(), id=self._run, spent=self._taken)
-        if run is None:
+        if run is None or (run.spent < self._taken and self._options.data.private):
             raise UserError(
-                f"{self._ledger.path}: the run {self._run}, whose votes this run directory holds, is not in the privacy "
-                "ledger, so that nobody can say what was spent; restore the ledger from a copy."
+                f"{self._ledger.path}: the run {self._run}, whose votes this run directory holds, is not {'all ' if run else ''}in "
+                "the privacy ledger, so that nobody can say what was spent; restore the ledger from a copy."
             )
         return run
 
@@ -238,7 +239,7 @@ class Ballot:
             return None
         run, budget, data = self._in_ledger(), self.budget, self._options.data
         runs = [each for each in self._ledger.runs() if each.spent or each.epsilon_counts]
-        together = composed(runs, budget.delta)
+        together = composed(runs, budget.delta, unit=data.unit)
         why_not = released_as(self._options)
         return Claim(
             step=self._ctx.step,

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import msgspec
 
+from factory.context.private_options import sound_delta
 from factory.errors import OptionError
 from factory.methods.private_evolution.options import Options
-from factory.privacy.accounting import default_delta, noise_for
+from factory.privacy.accounting import noise_for
 
 VOTES_EACH = 50  # private texts for each candidate; with fewer the user is warned
 
@@ -40,13 +41,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
             OptionError: If delta is too large to mean anything.
         """
         size, policy = options.data.records(count)
-        delta = options.delta if options.delta is not None else default_delta(size)
-        if delta >= 1 / size:
-            raise OptionError(
-                "delta",
-                f"{delta:g} is not below 1 / n for n = {size:,} private texts: publishing one of them whole would be within "
-                f"it; leave it out for {default_delta(size):.3g}.",
-            )
+        delta = sound_delta(options.delta, size)
         return Budget(size=size, policy=policy, delta=delta, noise=_noise(options, delta))
 
     def drowned(self, options: Options) -> str | None:

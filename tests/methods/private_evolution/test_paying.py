@@ -203,6 +203,18 @@ def test_a_directory_whose_run_the_ledger_lacks_is_refused(tmp_path: Path) -> No
         run(path, tmp_path / "out", Model(answer))
 
 
+def test_a_ledger_that_lacks_votes_of_the_directory_is_refused(tmp_path: Path) -> None:
+    """An old copy that was put back: the claim would be of fewer votes than were taken."""
+    path = evolving(tmp_path)
+    run(path, tmp_path / "out", Model(answer))
+    file = ledger(tmp_path).path
+    file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:2]))
+    with pytest.raises(
+        UserError, match="is not all in the privacy ledger, so that nobody can say what was spent; restore"
+    ):
+        run(path, tmp_path / "out", Model(answer))
+
+
 def test_without_a_ledger_that_can_be_written_nothing_is_drawn(tmp_path: Path) -> None:
     path = evolving(tmp_path, data={"ledger": "no/such/folder/ledger.jsonl"})
     with pytest.raises(UserError, match="the privacy ledger cannot be written"):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 import factory
@@ -214,6 +218,109 @@ def test_a_run_that_lost_its_checkpoint_is_not_paid_out(tmp_path: Path) -> None:
         run(tmp_path, "noise_multiplier: 0.9")
 
 
+@pytest.mark.parametrize("lost", ["removed", "an old copy", "moved with the texts"])
+def test_a_run_that_the_ledger_lacks_claims_nothing(tmp_path: Path, lost: str) -> None:
+    """Nobody can say then what was spent; least of all that it was nothing."""
+    write(tmp_path)
+    first = run(tmp_path, "noise_multiplier: 0.9")
+    said, data, kept = claim(first), "", ledger(tmp_path).path
+    content = kept.read_bytes()
+    if lost == "an old copy":
+        kept.write_bytes(b"".join(content.splitlines(keepends=True)[:3]))
+    elif lost == "removed":
+        kept.unlink()
+    else:
+        (tmp_path / "texts.jsonl").rename(tmp_path / "customers.jsonl")
+        data = "path: customers.jsonl"
+    with pytest.raises(UserError, match=r"ledger lacks .*the run .* restore the ledger"):
+        run(tmp_path, "noise_multiplier: 0.9", data=data)
+    assert claim(first) == said
+    if not data:
+        kept.write_bytes(content)
+        assert claim(run(tmp_path, "noise_multiplier: 0.9")) == said
+
+
+def test_public_texts_keep_their_claim_where_their_ledger_is_lost(tmp_path: Path) -> None:
+    write(tmp_path)
+    first = run(tmp_path, "noise_multiplier: 0.9", data="private: false")
+    said = claim(first)
+    for path in first.path.rglob("ledger.jsonl"):
+        path.unlink()
+    assert claim(run(tmp_path, "noise_multiplier: 0.9", data="private: false"))["epsilon"] == said["epsilon"]
+
+
+def test_noise_that_can_be_repeated_bounds_nothing_in_the_ledger(tmp_path: Path) -> None:
+    write(tmp_path)
+    run(tmp_path, "noise_multiplier: 0.9, noise_seed: 1", out="test")
+    said = claim(run(tmp_path, "noise_multiplier: 0.9", out="real"))
+    assert said["epsilon"] < math.inf
+    assert said["ledger_runs"] == 2
+    assert said["ledger_epsilon"] is None
+
+
+def test_counts_that_a_kill_took_are_not_paid_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from factory.context import private_text
+
+    def killed(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    write(tmp_path)
+    options = f"epsilon: 8, classes: {CLASSES}, label_counts: {{epsilon: 2}}"
+    with monkeypatch.context() as patch:
+        patch.setattr(private_text, "geometric", killed)
+        with suppress(KeyboardInterrupt):
+            run(tmp_path, options)
+    assert [each.epsilon_counts for each in ledger(tmp_path).runs()] == [2]
+    result = run(tmp_path, options)
+    said = claim(result)
+    assert said["epsilon_counts"] == 2
+    assert said["epsilon"] <= 8
+    assert said["labels"] == "equal shares"
+    assert "lost to a kill" in " ".join(result.manifest["steps"][0]["notes"])
+
+
+def test_runs_that_protect_less_bound_nothing_for_a_user(tmp_path: Path) -> None:
+    """A user has four records here: epsilon of one record is not his."""
+    write(tmp_path, [{"text": f"note {number}", "who": f"u{number % 60}"} for number in range(240)])
+    run(tmp_path, "noise_multiplier: 0.9", out="records")
+    said = claim(run(tmp_path, "noise_multiplier: 0.9", out="users", data="user: who"))
+    assert said["ledger_runs"] == 2
+    assert said["ledger_epsilon"] is None
+
+
+@pytest.mark.parametrize("first", ["folder", "file"])
+def test_a_file_and_its_folder_have_one_ledger(tmp_path: Path, first: str) -> None:
+    import pyarrow as pa
+
+    (tmp_path / "folder").mkdir()
+    rows = [json.loads(line) for line in write(tmp_path).read_text().splitlines()]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "folder" / "a.parquet")
+    paths = {"folder": "folder", "file": "folder/a.parquet"}
+    run(tmp_path, "noise_multiplier: 0.9", out="one", data=f"path: {paths.pop(first)}")
+    (other,) = paths.values()
+    with pytest.raises(RecipeError, match=r"data.ledger: .* would not be added up"):
+        run(tmp_path, "noise_multiplier: 0.9", out="two", data=f"path: {other}")
+    (kept,) = tmp_path.rglob("*.privacy.jsonl")
+    with pytest.raises(RecipeError, match=r"data.ledger: .* would not be added up"):
+        run(tmp_path, "noise_multiplier: 0.9", out="two", data=f"path: {other}, ledger: elsewhere.jsonl")
+    data = f"path: {other}, ledger: {kept.relative_to(tmp_path)}, again: true"
+    assert claim(run(tmp_path, "noise_multiplier: 0.9", out="two", data=data))["ledger_runs"] == 2
+
+
+@pytest.mark.parametrize("missing", [None, math.nan])
+def test_texts_without_a_user_are_nobodys_and_none_is_dropped(tmp_path: Path, missing: float | None) -> None:
+    import pyarrow as pa
+
+    from factory.recipe.private import PrivateSource
+
+    users = pa.array([missing] * 10 + [float(number % 5) for number in range(10)], from_pandas=False)
+    pq.write_table(pa.table({"text": [f"note {number}" for number in range(20)], "who": users}), tmp_path / "a.parquet")
+    assert len(PrivateSource(path="a.parquet", user="who").texts(tmp_path, ())) == 10 + 5
+    names = [("", "note"), ("no user 0", "other"), ("", "third")]
+    write(tmp_path, [{"text": text, "who": who} for who, text in names])
+    assert len(PrivateSource(path="texts.jsonl", user="who").texts(tmp_path, ())) == 3
+
+
 def test_one_text_of_each_user(tmp_path: Path) -> None:
     write(tmp_path, [{"text": f"note {number}", "who": f"u{number % 30}"} for number in range(120)])
     result = run(tmp_path, "noise_multiplier: 0.9", data="user: who, size: public")
@@ -238,6 +345,7 @@ BAD = {
     "class": ("epsilon: 2, classes: {billing: about a bill}", "", "classes that 'labels' does not name: 'delivery'"),
     "unreachable": ("epsilon: 0.000001, steps: 100000", "", "fewer steps|no noise reaches"),
     "delta": ("epsilon: 2, delta: 1.5", "", "less than 1"),
+    "delta that means nothing": ("epsilon: 2, delta: 0.01", "", r"not below 1 / n for n = 130"),
 }
 
 

@@ -6,7 +6,7 @@
 (31, 'complete')
 
 What the command line does, these functions do: `init`, `check`, `plan`, `run`, `refilter`, `filter`,
-`show`, `why`, `ls`, `export`, `evaluate`, `audit`. Nothing heavy is imported before one of them needs it.
+`show`, `why`, `view`, `ls`, `export`, `evaluate`, `audit`. Nothing heavy is imported before one of them needs it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ _PUBLIC = {
     "load_recipe": "factory.recipe.load",
     "show": "factory.inspection",
     "why": "factory.inspection",
+    "view": "factory.viewing.view",
     "export": "factory.exporting",
     "evaluate": "factory.evaluating",
     "Evaluation": "factory.evaluating",

@@ -196,7 +196,8 @@ def view(
     port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 takes a free one.")] = 0,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")] = True,
     compare: Annotated[
-        Path | None, typer.Option("--compare", metavar="OTHER", help="Run to compare with: rows that stay, enter, leave.")
+        Path | None,
+        typer.Option("--compare", metavar="OTHER", help="Run to compare with: rows that stay, enter, leave."),
     ] = None,
     marks: Annotated[bool, typer.Option("--marks", help="Allow marking records; writes DIR/marks.jsonl.")] = False,
     export_marks: Annotated[

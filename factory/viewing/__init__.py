@@ -1,8 +1,11 @@
 """`factory view`: a local page that shows a run directory, searches it, and tries other thresholds.
 
-    index.py      every record's place, state, verdict and text, as arrays and one temporary file
-    search.py     substring search over that file, continued as pages are asked for
-    desk.py       what the page asks for, over the index of one run (or two)
-    server.py     HTTP on 127.0.0.1: token, Host and Origin checks, JSON
-    page/         one HTML, one CSS, one JavaScript file, without a build step
+    batches.py, index.py, texts.py   every record's place, state, verdict and text: arrays, and one temporary file
+    search.py, pages.py, reading.py  substring search over that file, lists, whole records
+    lineage.py, thresholds.py, rescoring.py, comparing.py, marks.py   what the page shows
+    desk.py, answers.py, server.py, view.py   a run that is looked at, questions and answers, HTTP, the command
+    page/                            HTML, CSS and JavaScript as they are sent, without a build step
+
+It needs nothing that the package does not bring. Measured beside it at a million records: SQLite's FTS5 with trigrams
+takes minutes to build, DuckDB 10 s to load or 3 s for each search over the shards; this index takes seconds.
 """

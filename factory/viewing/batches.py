@@ -223,7 +223,8 @@ class SpoolReader:
         self.path = path
         self.step = step
         self.at = 0
-        self._decode = msgspec.msgpack.Decoder(Record if step is None else Rejected).decode
+        kind: Any = Record if step is None else Rejected
+        self._decode = msgspec.msgpack.Decoder(kind).decode
 
     def batches(self, *, kept: bool) -> Iterator[Batch]:
         """Batches of what has come since the last call."""
@@ -245,7 +246,8 @@ class SpoolReader:
                     if len(blob) < length:
                         return
                     place, self.at = self.at, self.at + _LENGTH.size + length
-                    yield place, self._decode(blob)
+                    value: Record | Rejected = self._decode(blob)
+                    yield place, value
         except FileNotFoundError:  # the run has just ended
             return
 

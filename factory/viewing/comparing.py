@@ -95,7 +95,7 @@ def _verdict(columns: Columns, key: int) -> str:
     row = columns.row_of(key)
     if row < 0 or columns.states[row] != REJECTED:
         return ""
-    return "{0}: {1}: {2}".format(*columns.reason_names[int(columns.reasons[row])])
+    return "{}: {}: {}".format(*columns.reason_names[int(columns.reasons[row])])
 
 
 def _said(index: Index, row: int) -> int:

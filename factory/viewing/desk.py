@@ -225,9 +225,12 @@ class Desk:
 
     def rescorer(self, shelf: Shelf) -> Rescorer:
         """What measures kept rows again."""
-        if shelf.rescorer is None or shelf.live:
-            shelf.rescorer = Rescorer(self.directory, self._manifest, shelf.index.columns(), shelf.reader)
-        return shelf.rescorer
+        ended = shelf.done and not shelf.live
+        with self._lock:
+            if shelf.rescorer is None or shelf.rescorer.stamp != (shelf.index.rows, ended):
+                columns = shelf.index.columns()
+                shelf.rescorer = Rescorer(self.directory, self._manifest, columns, shelf.reader, ended=ended)
+            return shelf.rescorer
 
     @property
     def manifest(self) -> dict[str, Any]:

@@ -145,9 +145,7 @@ class Index:
         at = self._end
         for block in (plain, small):
             self._write(block)
-        segment = Segment(
-            batch.place, self.rows, count, ends, at, folded_ends, at + len(plain), batch.offsets
-        )
+        segment = Segment(batch.place, self.rows, count, ends, at, folded_ends, at + len(plain), batch.offsets)
         with self._lock:
             self._parts.append(
                 (batch.keys, batch.states, steps, reasons, batch.scores, batch.parents, batch.parent_counts)
@@ -171,14 +169,22 @@ class Index:
             return self._columns
 
     def _joined(self) -> Columns:
-        kinds = (np.uint64, np.uint8, np.int16, np.int32, np.float64, np.uint64, np.int32)
-        joined = [
-            np.concatenate([part[place] for part in self._parts] or [np.zeros(0, kind)]).astype(kind, copy=False)
-            for place, kind in enumerate(kinds)
-        ]
-        *columns, counts = joined
-        ends = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
-        return Columns(*columns, ends, self._joined_measures(), list(self._steps), list(self._reasons))
+        def column(place: int, kind: Any) -> Any:
+            return np.concatenate([part[place] for part in self._parts] or [np.zeros(0)]).astype(kind, copy=False)
+
+        ends = np.concatenate([[0], np.cumsum(column(6, np.int64))]).astype(np.int64)
+        return Columns(
+            keys=column(0, np.uint64),
+            states=column(1, np.uint8),
+            steps=column(2, np.int16),
+            reasons=column(3, np.int32),
+            scores=column(4, np.float64),
+            parents=column(5, np.uint64),
+            parent_ends=ends,
+            measures=self._joined_measures(),
+            step_names=list(self._steps),
+            reason_names=list(self._reasons),
+        )
 
     def _joined_measures(self) -> dict[str, Floats]:
         parts = self._measured

@@ -1,6 +1,8 @@
 """One page of a list: which rows the filters leave, in which order, and how many there are.
 
-    page(desk, Wanted(state="rejected", reason="rouge_l: too_similar", sort="score"), offset=0)
+    page(index, search, Wanted(state="rejected", reason="rouge_l: too_similar", sort="down"), marked, offset=0)
+
+Filters are masks over the index's arrays, so a page of a million rows takes milliseconds.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Whole records, read again from where the index found them.
 
     Reader(index).row(7)  ->  {"id": "5f0c…", "state": "kept", "fields": {…}, "provenance": {…}, "verdict": None}
+
+The index holds numbers and texts; what a record says in full lies in its shard, or in the spool of a running process.
 """
 
 from __future__ import annotations
@@ -94,4 +96,3 @@ def fields_shown(fields: dict[str, Any]) -> list[dict[str, Any]]:
         }
         for name, value in fields.items()
     ]
-

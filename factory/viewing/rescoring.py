@@ -26,14 +26,25 @@ from factory.viewing.reading import Reader
 from factory.viewing.thresholds import Rule, Scores, stored
 
 MOST_TEXTS = 50_000
-ENDED = ("complete", "partial", "preview")
 
 
 class Rescorer:
     """Measures in threads of its own, once for each rule of an index."""
 
-    def __init__(self, directory: RunDir, manifest: dict[str, Any], columns: Columns, reader: Reader) -> None:
-        """Nothing is measured yet."""
+    def __init__(
+        self, directory: RunDir, manifest: dict[str, Any], columns: Columns, reader: Reader, *, ended: bool
+    ) -> None:
+        """Nothing is measured yet.
+
+        Args:
+            directory: The run.
+            manifest: Its manifest.
+            columns: Its index.
+            reader: Reads its records.
+            ended: Whether the run has ended and all of it is indexed.
+        """
+        self.stamp = (len(columns), ended)
+        self._ended = ended
         self._directory = directory
         self._manifest = manifest
         self._columns = columns
@@ -52,8 +63,8 @@ class Rescorer:
         base = stored(self._columns, rule)
         if rule.column or not rule.field or rule.varied:
             return base
-        if self._manifest["status"] not in ENDED:
-            return replace(base, note="Scores of kept rows are measured when the run has ended.")
+        if not self._ended:
+            return replace(base, note="Scores of kept rows are measured when the run has ended and is read.")
         threading.Thread(target=self._measure, args=(rule, base), daemon=True, name="rescoring").start()
         return replace(base, note="Measuring the rows that were kept …", working=True)
 

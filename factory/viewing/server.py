@@ -45,7 +45,7 @@ _HEADERS = {
 }
 
 
-class Refused(Exception):  # noqa: N818
+class Refused(Exception):
     """A request that gets no answer: status and sentence."""
 
     def __init__(self, status: int, sentence: str) -> None:
@@ -72,7 +72,9 @@ class Server(ThreadingHTTPServer):
         try:
             super().__init__((HOST, port), Handler)
         except (OSError, OverflowError) as error:
-            raise UserError(f"port {port} of {HOST} cannot be taken ({error}); leave --port out to take a free one.") from error
+            raise UserError(
+                f"port {port} of {HOST} cannot be taken ({error}); leave --port out to take a free one."
+            ) from error
 
     @property
     def port(self) -> int:
@@ -109,11 +111,11 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Requests are nobody's news."""
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         """Answer a question."""
         self._answered(self._get)
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         """Take a mark."""
         self._answered(self._post)
 
@@ -180,7 +182,9 @@ class Handler(BaseHTTPRequestHandler):
             form = path.rpartition(".")[2]
             kind = {"csv": "text/csv", "jsonl": "application/x-ndjson"}[form]
             named = {"Content-Disposition": f'attachment; filename="marks.{form}"'}
-            self._send(200, self.server.answers.marked(form).encode("utf-8", "replace"), f"{kind}; charset=utf-8", named)
+            self._send(
+                200, self.server.answers.marked(form).encode("utf-8", "replace"), f"{kind}; charset=utf-8", named
+            )
         else:
             found = self.server.answers.get(path.removeprefix("/api/"), query) if path.startswith("/api/") else None
             if found is None:

@@ -2,6 +2,8 @@
 
     view("runs/quickstart")            # opens a browser; Ctrl-C ends it
     export_marks("runs/quickstart", "marks.csv")
+
+Both read the directory; only `marks=True` lets the page write there, and then to `marks.jsonl` alone.
 """
 
 from __future__ import annotations

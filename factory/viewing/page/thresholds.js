@@ -1,13 +1,15 @@
 // A rule, its scores, a slider, and what stands on either side of it.
 import { $, ask, chip, count, digits, make, plural, shape } from "./dom.js";
 
-const WIDE = 720, HIGH = 170, FOOT = 18;
-let rules = null, generation = -1, current = "", asked = 0, drawn = "";
+const HIGH = 170, HEAD = 16, FOOT = 18;
+let rules = null, stamp = "", current = "", asked = 0, drawn = "";
 
 export async function shown(state, { open, hash, set }) {
-  if (rules === null || generation !== state.generation || state.live) {
-    rules = (await ask("rules")).rules;
-    generation = state.generation;
+  const now = JSON.stringify([state.generation, state.indexing]);
+  if (rules === null || stamp !== now) {
+    const found = (await ask("rules")).rules;
+    if (JSON.stringify(found) !== JSON.stringify(rules)) current = "";
+    [rules, stamp] = [found, now];
   }
   if (!rules.length) {
     $("thresholds").replaceChildren(make("p", { class: "empty" }, "No rule of this run has turned a row away by a score, so there is no threshold to move."));
@@ -83,28 +85,34 @@ function honest(found, rule) {
 
 function picture(found, rule, at) {
   const { edges, kept, rejected } = found.histogram;
-  const low = edges[0], span = edges.at(-1) - low;
-  const x = (value) => (Math.min(Math.max(value, low), low + span) - low) / span * WIDE;
-  const stamp = JSON.stringify([rule.key, found.histogram, found.known]);
+  const low = edges[0], span = edges.at(-1) - low, wide = Math.max(240, $("histogram").clientWidth);
+  const x = (value) => (Math.min(Math.max(value, low), low + span) - low) / span * wide;
+  const stamp = JSON.stringify([rule.key, found.histogram, found.known, wide]);
   if (stamp !== drawn) {
     drawn = stamp;
     const most = Math.max(1, ...kept.map((number, place) => number + rejected[place]));
-    const svg = shape("svg", { viewBox: `0 0 ${WIDE} ${HIGH + FOOT}`, role: "img", "aria-label": `Scores of ${plural(found.was.kept, "kept row")} and ${plural(found.was.rejected, "rejected row")}` });
+    const svg = shape("svg", { viewBox: `0 ${-HEAD} ${wide} ${HEAD + HIGH + FOOT}`, role: "img", "aria-label": `Scores of ${plural(found.was.kept, "kept row")} and ${plural(found.was.rejected, "rejected row")}` });
     kept.forEach((number, place) => {
       const left = x(edges[place]) + 1, width = Math.max(1, x(edges[place + 1]) - left - 1);
-      const up = number / most * (HIGH - 8), more = rejected[place] / most * (HIGH - 8);
+      const up = number / most * (HIGH - 2), more = rejected[place] / most * (HIGH - 2);
       if (number) svg.append(shape("rect", { class: "k", x: left, y: HIGH - up, width, height: up }));
       if (rejected[place]) svg.append(shape("rect", { class: "r", x: left, y: HIGH - up - more, width, height: more }));
     });
-    for (let tick = 0; tick <= 4; tick++) {
-      const place = WIDE * tick / 4, anchor = tick === 0 ? "start" : tick === 4 ? "end" : "middle";
-      svg.append(shape("text", { x: place, y: HIGH + 14, "text-anchor": anchor }, digits(low + span * tick / 4)));
-    }
-    svg.append(shape("text", { x: WIDE, y: 10, "text-anchor": "end" }, `highest bar: ${count(most)}`));
+    for (const tick of ticks(low, low + span, found.histogram.whole)) svg.append(shape("text", { x: x(tick), y: HIGH + 14, "text-anchor": "middle" }, digits(tick)));
+    svg.append(shape("text", { x: wide, y: -5, "text-anchor": "end" }, `highest bar: ${count(most)}`));
     svg.append(shape("line", { class: "was", x1: x(rule.threshold), x2: x(rule.threshold), y1: 0, y2: HIGH }), shape("line", { class: "at", id: "line", x1: 0, x2: 0, y1: 0, y2: HIGH }));
     $("histogram").replaceChildren(svg);
   }
   for (const end of ["x1", "x2"]) $("line").setAttribute(end, x(at));
+}
+
+// Round numbers inside the range.
+function ticks(low, high, whole) {
+  const rough = (high - low) / 8, power = 10 ** Math.floor(Math.log10(rough));
+  const step = Math.max([1, 2, 5, 10].find((one) => one * power >= rough) * power, whole ? 1 : 0);
+  const found = [];
+  for (let place = Math.ceil(low / step + 0.2); place * step <= high - 0.2 * step; place++) found.push(place * step);
+  return found;
 }
 
 function border(side, rows, open) {

@@ -72,6 +72,8 @@ function filters() {
   options("step", [["", "all"], ...Object.entries(state.counts.steps).map(([name, number]) => [name, `${name} (${count(number)})`])]);
   options("reason", [["", "all"], ...Object.entries(state.counts.reasons).map(([name, number]) => [name, `${name} (${count(number)})`])]);
   options("measure", [["", "score of the verdict"], ...state.measures.map((name) => [name, name])]);
+  const active = FILTERS.slice(1).filter((name) => hash[name]).length;
+  $("active").textContent = active ? `${active} set` : "";
   for (const name of FILTERS) if (document.activeElement !== $(name) && $(name).value !== (hash[name] ?? "")) $(name).value = hash[name] ?? (name === "sort" ? "order" : "");
 }
 
@@ -251,6 +253,11 @@ addEventListener("keydown", (event) => {
   action();
   if (hash.key && ["j", "k"].includes(event.key)) open(rows[selected]?.key ?? hash.key);
 });
+
+const narrow = matchMedia("(max-width: 820px)");
+const fold = () => { $("more").open = !narrow.matches; };
+narrow.addEventListener("change", fold);
+fold();
 
 let typing = 0;
 $("q").addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(() => filter({ q: $("q").value }), 120); });

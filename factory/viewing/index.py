@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+import weakref
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -118,6 +119,7 @@ class Index:
     def __init__(self) -> None:
         """Nothing is indexed yet."""
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  (it lives as long as the index)
+        weakref.finalize(self, self._file.close)  # a request may still read an index that has been replaced
         self._lock = threading.Lock()
         self._columns: Columns | None = None
         self._end = 0

@@ -68,7 +68,7 @@ function figures(found) {
   const one = (name, text, id) => make("div", {}, make("b", { id }, text), name);
   const parts = [one("rejected rows let in", count(found.entering), "entering"),
     one("kept rows turned away", found.leaving === null ? "not known" : count(found.leaving), "leaving")];
-  if (found.known) parts.push(one("kept at this threshold", count(found.kept), "kept-now"), one("of the rows it has judged", total ? `${(100 * found.kept / total).toFixed(1)} %` : "-", "share"));
+  if (found.known) parts.push(one("kept at this threshold", count(found.kept), "kept-now"), one("of the rows shown here", total ? `${(100 * found.kept / total).toFixed(1)} %` : "-", "share"));
   else parts.push(one("still rejected", count(found.rejected), "rejected-now"));
   $("what-if").replaceChildren(...parts);
 }

@@ -125,7 +125,11 @@ function draw(found) {
   problem(null);
   told(found);
   const text = JSON.stringify([found.rows, hash.q]);
-  if (text === listed) return;
+  if (text === listed) {
+    const place = rows.findIndex((one) => one.key === hash.key);
+    if (place >= 0) pick(place);
+    return;
+  }
   listed = text;
   const scroll = $("list").scrollTop, key = rows[selected]?.key;
   rows = found.rows;
@@ -235,13 +239,18 @@ const KEYS = {
 
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || $("help").open) return;
-  const target = event.target, typing = target.matches("input, select, textarea");
+  const target = event.target, writing = target.matches("input, select, textarea");
   if (event.key === "Escape") {
-    if (typing) { target.blur(); $("list").focus(); } else if (hash.key) { close(); $("list").focus(); }
+    if (writing) { target.blur(); $("list").focus(); } else if (hash.key) { close(); $("list").focus(); }
     return;
   }
-  if (typing) {
-    if (target === $("q") && event.key === "ArrowDown") { event.preventDefault(); $("list").focus(); }
+  if (writing) {
+    if (target === $("q") && ["ArrowDown", "Enter"].includes(event.key)) {
+      event.preventDefault();
+      clearTimeout(typing);
+      filter({ q: $("q").value });
+      $("list").focus();
+    }
     return;
   }
   const records = hash.tab === "records";
@@ -261,7 +270,7 @@ fold();
 
 let typing = 0;
 $("q").addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(() => filter({ q: $("q").value }), 120); });
-$("filters").addEventListener("submit", (event) => { event.preventDefault(); clearTimeout(typing); filter({ q: $("q").value }); $("list").focus(); });
+$("filters").addEventListener("submit", (event) => event.preventDefault());
 for (const name of FILTERS.slice(1)) $(name).addEventListener("change", () => filter({ [name]: name === "sort" && $(name).value === "order" ? "" : $(name).value }));
 $("clear").addEventListener("click", () => filter({ ...Object.fromEntries(FILTERS.map((name) => [name, ""])), state: "" }));
 $("previous").addEventListener("click", () => turn(-1));
@@ -269,7 +278,7 @@ $("next").addEventListener("click", () => turn(1));
 $("help-button").addEventListener("click", () => $("help").showModal());
 $("skip").addEventListener("click", (event) => { event.preventDefault(); $("list").focus(); });
 for (const tab of $("tabs").querySelectorAll("[data-tab]")) tab.addEventListener("click", () => set({ tab: tab.dataset.tab, key: "", of: "", offset: "" }));
-addEventListener("hashchange", () => { read(); listed = ""; show(); });
+addEventListener("hashchange", () => { read(); show(); });
 
 // --- what is shown, and shown again --------------------------------------------------------------
 

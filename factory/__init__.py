@@ -6,8 +6,8 @@
 (31, 'complete')
 
 What the command line does, these functions do: `init`, `check`, `plan`, `run`, `refilter`, `filter`,
-`show`, `why`, `ls`, `export`, `report`, `evaluate`, `audit`, `push`. Nothing heavy is imported before one of them
-needs it.
+`show`, `why`, `view`, `ls`, `export`, `report`, `evaluate`, `audit`, `push`. Nothing heavy is imported before one of
+them needs it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ _PUBLIC = {
     "load_recipe": "factory.recipe.load",
     "show": "factory.inspection",
     "why": "factory.inspection",
+    "view": "factory.viewing.view",
     "export": "factory.exporting",
     "report": "factory.reporting",
     "Report": "factory.reporting",

@@ -191,6 +191,33 @@ def why(
 
 
 @app.command()
+def view(
+    directory: DirArgument,
+    port: Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 takes a free one.")] = 0,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")] = True,
+    compare: Annotated[
+        Path | None,
+        typer.Option("--compare", metavar="OTHER", help="Run to compare with: rows that stay, enter, leave."),
+    ] = None,
+    marks: Annotated[bool, typer.Option("--marks", help="Allow marking records; writes DIR/marks.jsonl.")] = False,
+    export_marks: Annotated[
+        Path | None, typer.Option("--export-marks", metavar="FILE", help="Write marks as .jsonl or .csv, and end.")
+    ] = None,
+) -> None:
+    """Show a run on a local page: search, lineage, thresholds, marks.
+
+    The page is served on 127.0.0.1 until Ctrl-C, to whoever has the link. Nothing is written, but marks with --marks.
+    """
+    from factory.viewing.view import export_marks as write
+    from factory.viewing.view import view as show_page
+
+    if export_marks is not None:
+        typer.echo(f"{export_marks}: {write(directory, export_marks):,} marks")
+        return
+    show_page(directory, port=port, browser=browser, marks=marks, compare=compare, say=typer.echo)
+
+
+@app.command()
 def ls(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="A source, method or filter: its options.")] = None,
 ) -> None:

@@ -429,6 +429,47 @@ def _insert_sql(rows: int) -> str:
     return f"INSERT OR IGNORE INTO completions VALUES {', '.join(['(?, ?, ?, ?, ?, ?)'] * rows)}"
 
 
+def exchanges(path: Path, keys: Sequence[str]) -> list[tuple[Request, Completion]]:
+    """Some requests and their answers, read without checking the whole file first; a run may be writing it.
+
+    Args:
+        path: The journal; one that is not there holds nothing.
+        keys: Keys of the requests; those that it lacks are passed over.
+
+    Raises:
+        JournalError: If one of their rows is damaged, or the file cannot be read.
+    """
+    if not path.exists() or not keys:
+        return []
+    found = []
+    try:
+        with closing(_open_to_read(path, alone=True)) as reader:
+            for key in keys:
+                for *row, checksum in reader.execute(_LOOK_UP, (key,)):
+                    if _checksum(*row) != checksum:
+                        raise JournalError(f"{path}: the journal is damaged (checksum of completion {key}).")
+                    request = _decode_request(zlib.decompress(row[3]))
+                    found.append((request, _decode_completion(row[4])))
+    except (*_FAULTS, zlib.error, msgspec.DecodeError) as error:
+        raise JournalError(f"{path}: the journal cannot be read ({error}); restore it from a copy.") from error
+    return found
+
+
+def completions(path: Path) -> int:
+    """How many completions a journal holds; 0 where there is none.
+
+    Raises:
+        JournalError: If it cannot be read.
+    """
+    if not path.exists():
+        return 0
+    try:
+        with closing(_open_to_read(path, alone=True)) as reader:
+            return int(reader.execute("SELECT count(*) FROM completions").fetchone()[0])
+    except _FAULTS as error:
+        raise JournalError(f"{path}: the journal cannot be read ({error}); restore it from a copy.") from error
+
+
 def copy_journal(source: Path, path: Path, metas: dict[str, str], artifacts: Sequence[Artifact] = ()) -> None:
     """Make a journal that holds what another one holds, and some values besides; it is whole once it is there.
 

@@ -251,8 +251,10 @@ def drowning_remark(noise: float, dimensions: int, batch: float) -> str:
         return ""
     wanted = math.ceil(noise * math.sqrt(dimensions) / DROWNED)
     return (
-        f"the noise of an update is {share:.1f} times as long as the most that its texts can add up to: it drowns them. "
-        f"With batch_size {wanted:,} it would be {DROWNED:g} at the same noise; fewer trained numbers help as well"
+        f"the noise of an update is {share:.1f} times as long as the most that its texts can add up to"
+        f"{': it drowns them' if share > 1 else f', and {DROWNED:g} or less is good'}. At this noise multiplier batch_size "
+        f"{wanted:,} would do; with a given epsilon the multiplier rises with batch_size, so that more private texts or fewer "
+        "trained numbers are what helps"
     )
 
 
@@ -264,7 +266,7 @@ def private_remarks(options: PrivateTextOptions, base: Path, dimensions: int | N
         base: Folder of the recipe.
         dimensions: Numbers that are trained, if that is known without loading the model.
     """
-    found = []
+    found = [_budget_remark(options, base)]
     reason = stays_private(options)
     if reason:
         found.append(f"NOT PRIVATE: {reason}; what it writes must be kept as the texts are kept")
@@ -272,6 +274,25 @@ def private_remarks(options: PrivateTextOptions, base: Path, dimensions: int | N
         records = options.data.records(len(options.data.texts(base, options.labels)))[0]
         found.append(drowning_remark(quick_noise(options, records), dimensions, options.batch_size))
     return [sentence for sentence in found if sentence]
+
+
+def _budget_remark(options: PrivateTextOptions, base: Path) -> str:
+    """What will be paid and where it is written, before it is; empty where nothing is."""
+    if not options.noisy:
+        return ""
+    records, policy = options.data.records(len(options.data.texts(base, options.labels)))
+    noise, delta = quick_noise(options, records), delta_of(options, records)
+    target = f"at most epsilon {options.epsilon:g}" if options.epsilon is not None else "what the noise comes to"
+    runs = [run for run in options.data.ledger_in(base).runs() if run.spent or run.epsilon_counts]
+    paid = (
+        f"; {len(runs):,} earlier {'run is' if len(runs) == 1 else 'runs are'} in the ledger, and add to it"
+        if runs
+        else ""
+    )
+    return (
+        f"a training pays {target} at delta {delta:.3g}, for {options.data.unit} of {records:,} ({policy}): noise multiplier "
+        f"about {noise:.3g}, {options.steps:,} steps of {options.batch_size:,} texts on average{paid}"
+    )
 
 
 def quick_noise(options: PrivateTextOptions, records: int) -> float:

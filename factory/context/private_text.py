@@ -55,6 +55,8 @@ MOST_TRIES = 20
 RULE = "private_text"
 UNTRAINED = "untrained"
 LOST_TOO_MUCH = 0.5
+DP_SGD = "DP-SGD: clipped gradient of each text, Gaussian noise, Poisson samples"
+ORDINARY = "ordinary training on Poisson samples, without clipping or noise"
 
 
 async def write_private(
@@ -383,7 +385,7 @@ class _Writing:
             epsilon=spent if math.isfinite(spent) else None,
             delta=delta,
             accountant="exact Gaussian" if run.sample_rate == 1 else "PRV (Opacus), upper bound",
-            mechanism="DP-SGD: clipped gradient of each text, Gaussian noise, Poisson samples",
+            mechanism=DP_SGD if options.noisy else ORDINARY,
             noise_multiplier=run.noise_multiplier,
             max_grad_norm=options.max_grad_norm if options.noisy else None,
             sample_rate=run.sample_rate,

@@ -112,7 +112,10 @@ def comparable(sources: Mapping[str, Sequence[Text]], notes: list[str]) -> Mappi
     if max(map(len, sources.values()), default=0) < COMPARABLE:
         return sources
     rare = [name for name, texts in sources.items() if len(texts) < COMPARABLE]
-    notes += [f"{name}: {len(sources[name]):,} texts are too few beside the others; left out." for name in rare]
+    notes += [
+        f"{name}: {len(sources[name]):,} texts are too few beside sets of {COMPARABLE} and more; left out."
+        for name in rare
+    ]
     return {name: texts for name, texts in sources.items() if name not in rare}
 
 

@@ -125,7 +125,10 @@ def _audit(audit: Audit) -> str:
     audited = f" of {audit.steps:,} {'step' if audit.steps == 1 else 'steps'}" if audit.steps else ""
     claimed = f", claimed {shown(audit.claimed)}" if audit.claimed is not None else ""
     sure = f"{claimed}, confidence {audit.confidence:.0%}"
-    return f"{audit.kind}: epsilon{audited} is at least {audit.lower_bound:.2f} ({sure.removeprefix(', ')}){against}"
+    seen = "" if audit.lower_bound else "; a bound of 0 tells nothing"
+    return (
+        f"{audit.kind}: epsilon{audited} is at least {audit.lower_bound:.2f} ({sure.removeprefix(', ')}){against}{seen}"
+    )
 
 
 def _cell(text: str) -> str:

@@ -140,6 +140,8 @@ class _Training:
         self.step = max(done, payment.spent)
         self.lost += self.step - done
         self._first = self.step
+        if not self.step:
+            self._save(at_once=True)  # what is there before any step was paid was never lost
         if done:
             say(f"training: going on from the checkpoint after step {done:,} of {plan.steps:,}")
 

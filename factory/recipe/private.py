@@ -8,6 +8,7 @@ from what it learnt with noise. `size` says what may be known of how many there 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Annotated, Literal
 import msgspec
 from pydantic import Field
 
-from factory.datasets_io.rows import read_rows
+from factory.datasets_io.rows import CELL_FORMATS, read_rows
 from factory.errors import OptionError, SourceError
 from factory.privacy.accounting import rounded
 from factory.privacy.ledger import Ledger, ledger_of
@@ -27,6 +28,7 @@ from factory.records import digest
 from factory.resources import expanded
 
 FEWEST_RECORDS = 2
+PLAIN_NAME = r"[^\W\d][\w .-]{0,39}"
 
 
 class PrivateText(msgspec.Struct, frozen=True):
@@ -106,6 +108,17 @@ class PrivateSource(LabelledSource):
         except SourceError as error:
             raise OptionError("data", str(error)) from error
 
+    def _no_column(self, path: Path, column: str, names: list[str]) -> str:
+        """What to do; without the names that are there where they may be a private row, taken for a header."""
+        if path.suffix.lower() not in CELL_FORMATS or self.header is not None:
+            return f"{path}: no column '{column}'{did_you_mean(column, names)}; the rows have {', '.join(names)}."
+        plain = all(re.fullmatch(PLAIN_NAME, name) for name in names)
+        shown = f"; the rows have {', '.join(names)}" if plain else f" among the {len(names)} that its first line names"
+        return (
+            f"{path}: no column '{column}'{did_you_mean(column, names) if plain else ''}{shown}. If it begins without a "
+            "header line, name its columns with 'data.header: [label, text]'."
+        )
+
     def _read(self, base: Path, labels: Sequence[str]) -> list[tuple[str, PrivateText]]:
         path = self.find(base)
         found: list[tuple[str, PrivateText]] = []
@@ -114,8 +127,7 @@ class PrivateSource(LabelledSource):
         for number, row in enumerate(read_rows(path, self.header, quotes=self.quotes)):
             for column in wanted:
                 if column not in row:
-                    hint = did_you_mean(column, row)
-                    raise SourceError(f"{path}: no column '{column}'{hint}; the rows have {', '.join(row)}.")
+                    raise SourceError(self._no_column(path, column, [*row]))
             text = str(row[self.text] if row[self.text] is not None else "")
             value = label_value(row[self.label]) if labels else ""
             label = self.values.get(value, value)
@@ -127,7 +139,7 @@ class PrivateSource(LabelledSource):
         if strange:
             shown = ", ".join(f"'{value}'" if value else "none" for value, _ in strange.most_common(5))
             raise SourceError(
-                f"{path}: the column '{self.label}' has classes that 'labels' does not name: {shown}; it names "
+                f"{path}: the column '{self.label}' has classes that 'classes' does not name: {shown}; it names "
                 f"{', '.join(labels)}. Name them, map them with 'data.values', or take these rows out of the file."
             )
         return found

@@ -342,7 +342,7 @@ BAD = {
     "column": ("epsilon: 2", "text: txt", "no column 'txt'"),
     "shares": (f"epsilon: 2, classes: {CLASSES}, shares: {{billing: 0.5, delivery: 0.1}}", "", "expected 1"),
     "counts": (f"epsilon: 2, classes: {CLASSES}, label_counts: {{epsilon: 3}}", "", "less than the whole"),
-    "class": ("epsilon: 2, classes: {billing: about a bill}", "", "classes that 'labels' does not name: 'delivery'"),
+    "class": ("epsilon: 2, classes: {billing: about a bill}", "", "classes that 'classes' does not name: 'delivery'"),
     "unreachable": ("epsilon: 0.000001, steps: 100000", "", "fewer steps|no noise reaches"),
     "delta": ("epsilon: 2, delta: 1.5", "", "less than 1"),
     "delta that means nothing": ("epsilon: 2, delta: 0.01", "", r"not below 1 / n for n = 130"),

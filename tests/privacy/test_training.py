@@ -325,3 +325,23 @@ def test_gradients_of_tokens_are_not_taken_for_those_of_records(tmp_path: Path) 
     tuning.gradients = lambda examples: [each.repeat_interleave(16, dim=0) for each in plain(examples)]
     with pytest.raises(ValueError, match="a gradient for each of 2 rows"):
         _train(tmp_path, _payment(tmp_path), tuning=tuning)
+
+
+def test_a_kill_before_the_first_step_ended_leaves_a_checkpoint_to_go_on_from(tmp_path: Path) -> None:
+    """Steps that a kill took are lost; what was there before any of them is not."""
+    tuning = _tuning()
+    payment = _payment(tmp_path)
+
+    class Dies:
+        """Stands for a kill in the middle of the first step."""
+
+        name = "dies"
+
+        def __getattr__(self, _: str) -> Any:
+            raise Killed
+
+    with pytest.raises(Killed):
+        _train(tmp_path, payment, tuning=tuning, randomness=Dies())
+    assert payment.spent == 1
+    assert (tmp_path / CHECKPOINT).exists()
+    assert _train(tmp_path, payment)[1].lost == 1

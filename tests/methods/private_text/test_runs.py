@@ -17,9 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import factory
-from factory.errors import RecipeError, UserError
+from factory.errors import OptionError, RecipeError, UserError
 from factory.privacy.accounting import Mechanism, epsilon
 from factory.recipe import load_recipe
+from factory.recipe.private import PrivateSource
 
 from .small import CLASSES, METHODS, ROWS, WORD, claim, ledger, recipe, rows_of, run, write
 
@@ -311,8 +312,6 @@ def test_a_file_and_its_folder_have_one_ledger(tmp_path: Path, first: str) -> No
 def test_texts_without_a_user_are_nobodys_and_none_is_dropped(tmp_path: Path, missing: float | None) -> None:
     import pyarrow as pa
 
-    from factory.recipe.private import PrivateSource
-
     users = pa.array([missing] * 10 + [float(number % 5) for number in range(10)], from_pandas=False)
     pq.write_table(pa.table({"text": [f"note {number}" for number in range(20)], "who": users}), tmp_path / "a.parquet")
     assert len(PrivateSource(path="a.parquet", user="who").texts(tmp_path, ())) == 10 + 5
@@ -365,6 +364,27 @@ def test_too_few_and_empty_texts(tmp_path: Path) -> None:
     write(tmp_path, [{"text": f"t {number}" if number % 3 else ""} for number in range(60)])
     result = run(tmp_path, "noise_multiplier: 0.9", data="size: public")
     assert claim(result)["records"] == 40
+
+
+def test_a_file_without_a_header_line_shows_none_of_its_rows(tmp_path: Path) -> None:
+    path = tmp_path / "messages.tsv"
+    path.write_text("ham\tgo until crazy point, crazy..\nspam\twin a prize\n" * 30, encoding="utf-8")
+    source = PrivateSource(path="messages.tsv")
+    with pytest.raises(OptionError, match=r"no column 'text'.*data\.header") as found:
+        source.texts(tmp_path, ())
+    assert "crazy" not in str(found.value)
+    assert len(source.model_copy(update={"header": ["label", "text"]}).texts(tmp_path, ())) == 60
+
+
+def test_what_a_training_would_pay_is_told_before(tmp_path: Path) -> None:
+    write(tmp_path)
+    (told,) = [each for each in load_recipe(recipe(tmp_path, "epsilon: 2")).remarks() if "pays" in each]
+    assert "at most epsilon 2 at delta 1e-05" in told
+    assert "one record of 130 (rounded)" in told
+    assert "earlier" not in told
+    run(tmp_path, "noise_multiplier: 0.9")
+    (told,) = [each for each in load_recipe(recipe(tmp_path, "epsilon: 2")).remarks() if "pays" in each]
+    assert "1 earlier run is in the ledger" in told
 
 
 def test_a_missing_class_is_told(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ scripts/bench prompt   tokens/s of a `prompt` step over raw vLLM on the same req
 scripts/bench novelty FILE.jsonl   the novelty filter beside its peers: see scripts/bench_novelty.py
 scripts/bench tables TRAIN.csv     our table generators beside be_great: see scripts/bench_tables.py
 scripts/bench privacy step         a private training step beside an ordinary one: see scripts/bench_privacy.py
+scripts/bench view [ROWS]          the local page at a million records: see scripts/bench_view.py
 scripts/bench loop     tokens/s of the Self-Instruct loop over raw vLLM on the same requests
 scripts/bench evol     tokens/s of chains of evolutions over the same requests with a barrier after each epoch
 """
@@ -271,7 +272,7 @@ def _all(speeds: list[float]) -> str:
 BENCHES = {"cli": bench_cli, "runner": bench_runner, "prompt": bench_prompt, "loop": bench_loop, "evol": bench_evol}
 
 if __name__ == "__main__":
-    if sys.argv[1:2] in (["novelty"], ["discriminator"], ["tables"], ["privacy"]):
+    if sys.argv[1:2] in (["novelty"], ["discriminator"], ["tables"], ["privacy"], ["view"]):
         script = ROOT / "scripts" / f"bench_{sys.argv[1]}.py"
         sys.exit(subprocess.run([sys.executable, script, *sys.argv[2:]]).returncode)
     for bench in sys.argv[1:] or list(BENCHES):

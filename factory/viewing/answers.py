@@ -22,7 +22,7 @@ from factory.viewing.lineage import line, story
 from factory.viewing.marks import MARKS, Mark, Marks, as_csv, as_jsonl
 from factory.viewing.pages import LIST_CHARS, Wanted, page
 from factory.viewing.search import MOST_CHARS
-from factory.viewing.thresholds import Rule, command, histogram, rules, what_if
+from factory.viewing.thresholds import Rule, command, histogram, what_if
 
 Query = dict[str, str]
 SHORTEST_ID = 4
@@ -112,7 +112,7 @@ class Answers:
 
     def _rules(self, query: Query) -> dict[str, Any]:
         shelf = self._desk.shelf
-        found = rules(shelf.index.columns(), self._desk.manifest)
+        found = self._desk.rules(shelf)
         told = []
         for rule in found:
             scores = self._desk.rescorer(shelf).scores(rule)
@@ -122,7 +122,7 @@ class Answers:
     def _threshold(self, query: Query) -> dict[str, Any]:
         shelf = self._desk.shelf
         columns = shelf.index.columns()
-        rule = next((one for one in rules(columns, self._desk.manifest) if one.key == query.get("rule")), None)
+        rule = next((one for one in self._desk.rules(shelf) if one.key == query.get("rule")), None)
         if rule is None:
             raise UserError("this rule has turned no row away by a score; take one of the list.")
         scores = self._desk.rescorer(shelf).scores(rule)

@@ -27,7 +27,7 @@ from factory.viewing.index import Index
 from factory.viewing.reading import Reader
 from factory.viewing.rescoring import Rescorer
 from factory.viewing.search import Search
-from factory.viewing.thresholds import counted
+from factory.viewing.thresholds import Rule, counted, rules
 
 FOLDERS = ("data", "rejected", "lineage")
 LOOK_EVERY_S = 1.0
@@ -63,6 +63,7 @@ class Shelf:
         self.searches: OrderedDict[str, Search] = OrderedDict()
         self.rescorer: Rescorer | None = None
         self.counts: tuple[int, dict[str, Any]] | None = None
+        self.rules: tuple[int, list[Rule]] | None = None
 
 
 class Desk:
@@ -231,6 +232,13 @@ class Desk:
                 columns = shelf.index.columns()
                 shelf.rescorer = Rescorer(self.directory, self._manifest, columns, shelf.reader, ended=ended)
             return shelf.rescorer
+
+    def rules(self, shelf: Shelf) -> list[Rule]:
+        """Every rule that has turned rows away by a score."""
+        rows = shelf.index.rows
+        if shelf.rules is None or shelf.rules[0] != rows:
+            shelf.rules = (rows, rules(shelf.index.columns(), self._manifest))
+        return shelf.rules[1]
 
     @property
     def manifest(self) -> dict[str, Any]:

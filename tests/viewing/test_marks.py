@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -120,4 +119,4 @@ def test_files_that_cannot_be_written_are_one_sentence(path: Path, tmp_path: Pat
         Marks(path).add("0" * 20, "good")
     with pytest.raises(FactoryError, match="cannot be read"):
         Marks(path).all()
-    os.rmdir(path / "marks.jsonl")
+    (path / "marks.jsonl").rmdir()

@@ -136,7 +136,7 @@ def test_the_keyboard_does_it_all(browser: Any, instructed: Path) -> None:
         page.wait_for_selector("#record:not([hidden])")
         assert f"key={key}" in page.url
         page.keyboard.press("j")
-        waits(page, "!location.hash.includes('key=%s')" % key)
+        waits(page, f"!location.hash.includes('key={key}')")
         assert page.evaluate(chosen) == "row-2"
         page.keyboard.press("Escape")
         page.wait_for_selector("#record", state="hidden")

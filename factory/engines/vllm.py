@@ -342,6 +342,9 @@ def _set_environment(parallel: bool) -> None:
         # Splitting the keys of one request over CPU threads can corrupt memory or hang where query heads do not
         # divide evenly (github.com/vllm-project/vllm/issues/46131); with many requests in flight it gains nothing.
         "VLLM_CPU_ATTN_SPLIT_KV": "0",
+        # A regular expression that takes longer to compile ends its request as 'error', and with it the run: 5 s by default,
+        # which a busy processor exceeds for patterns of ours. They come from recipes, not from strangers.
+        "VLLM_REGEX_COMPILATION_TIMEOUT_S": "120",
     }
     wait_without_spinning()
     if not parallel:

@@ -58,6 +58,7 @@ def test_records_of_a_run_appear_while_it_is_going_on(tmp_path: Path) -> None:
             early = found["rows"][0]["key"]
             model.open.set()
             until(lambda: ask("/api/run").json["status"] == "complete")
+            until(lambda: not ask("/api/run").json["live"])
             until(lambda: ask("/api/run").json["counts"]["states"][0] == 200)
             state = ask("/api/run").json
             assert (state["live"], state["answers"]) == (False, None)

@@ -170,6 +170,7 @@ def test_help_is_not_cut(factory: Command) -> None:
         "refilter",
         "show",
         "why",
+        "view",
         "ls",
         "export",
         "filter",

@@ -67,7 +67,7 @@ class Rule:
 
 
 def rules(columns: Columns, manifest: dict[str, Any]) -> list[Rule]:
-    """Every rule of the run that has turned rows away by a score."""
+    """Every rule of the run that has turned rows away by a score, and the novelty tests that have not."""
     groups: dict[tuple[str, str, str], list[tuple[int, Reason]]] = {}
     for code, reason in enumerate(columns.reason_names):
         if reason[3] is not None:
@@ -81,6 +81,20 @@ def rules(columns: Columns, manifest: dict[str, Any]) -> list[Rule]:
             rule = _rule(columns, named, codes, [float(reason[3] or 0.0) for _, reason in one])
             if rule is not None:
                 found.append(_with_recipe(rule, steps.get(named[0], ("", {})), columns))
+    told = {(rule.step, rule.rule) for rule in found}
+    return found + [rule for rule in _unused(steps) if (rule.step, rule.rule) not in told]
+
+
+def _unused(steps: dict[str, tuple[str, dict[str, Any]]]) -> list[Rule]:
+    """Novelty thresholds that have turned nothing away: what a tighter one would do can be measured all the same."""
+    found = []
+    for place, (step, (method, options)) in enumerate(steps.items()):
+        limit = options.get("threshold")
+        if method in ("rouge_l", "self_instruct") and isinstance(limit, int | float):
+            setting = "threshold" if method == "rouge_l" else ""
+            field = options.get("field", "instruction")
+            named = (f"step-{place}", step, method, "rouge_l", "too_similar", float(limit))
+            found.append(Rule(*named, varied=False, at_most=True, at_equal=True, field=field, setting=setting))
     return found
 
 
@@ -225,9 +239,9 @@ def _nearest(rows: Ints, scores: Floats, at: float) -> list[tuple[int, float]]:
 
 def histogram(rule: Rule, scores: Scores) -> dict[str, Any]:
     """Both sides' scores in bins of one width, and the range of the slider."""
-    numbers = np.concatenate([scores.rejected_scores, scores.kept_scores])
-    low, high = float(min(numbers.min(), rule.threshold)), float(max(numbers.max(), rule.threshold))
-    whole = bool(np.all(numbers == np.round(numbers))) and float(rule.threshold).is_integer()
+    numbers = np.concatenate([scores.rejected_scores, scores.kept_scores, [rule.threshold]])
+    low, high = float(numbers.min()), float(numbers.max())
+    whole = bool(np.all(numbers == np.round(numbers)))
     if whole:
         low, high = low - 0.5, high + 0.5
         bins = int(min(BINS, high - low))

@@ -52,7 +52,12 @@ def test_it_prints_a_link_that_opens_and_ends_with_ctrl_c(judged: tuple[Path, Pa
             assert b"<title>factory view</title>" in reply.read()
         port = int(link.split(":")[2].split("/")[0])
         idle = socket.create_connection(("127.0.0.1", port))
+        idle.sendall(f"GET /none HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\nGET".encode())  # and half of another request
+        assert b"403" in idle.recv(100)
+        idle.close()
+        idle = socket.create_connection(("127.0.0.1", port))
         idle.sendall(b"GET / HTTP/1.1\r\n")
+        time.sleep(0.3)  # so that a thread has it
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=5)

@@ -58,9 +58,10 @@ def test_records_of_a_run_appear_while_it_is_going_on(tmp_path: Path) -> None:
             early = found["rows"][0]["key"]
             model.open.set()
             until(lambda: ask("/api/run").json["status"] == "complete")
+            until(lambda: not ask("/api/run").json["live"])
             until(lambda: ask("/api/run").json["counts"]["states"][0] == 200)
             state = ask("/api/run").json
-            assert (state["live"], state["answers"], state["generation"]) == (False, None, 2)
+            assert (state["live"], state["answers"]) == (False, None)
             assert ask(f"/api/record?key={early}").json["state"] == "kept"
             assert ask("/api/records?state=kept&q=ticket+7:").json["rows"][0]["key"] == early
             server.shutdown()
@@ -101,6 +102,27 @@ def test_rejected_records_of_a_run_that_is_going_on_have_their_verdict(tmp_path:
     finally:
         gate.set()
         thread.join(20)
+
+
+def test_a_record_that_is_half_written_is_read_when_it_is_whole(tmp_path: Path) -> None:
+    from factory.datasets_io.spool import Spool
+    from factory.records import Provenance, Record
+    from factory.viewing.batches import SpoolReader
+
+    spool = Spool(tmp_path / "kept", Record)
+    for number in range(3):
+        spool.append(Record(f"{number:020x}", {"text": f"number {number}"}, Provenance(step="s", method="m")))
+    list(spool)  # flushes
+    whole = (tmp_path / "kept").read_bytes()
+    for cut in range(len(whole) + 1):
+        (tmp_path / "growing").write_bytes(whole[:cut])
+        reader = SpoolReader(tmp_path / "growing", None)
+        first = [text for batch in reader.batches(kept=True) for text in batch.texts.to_pylist()]
+        assert len(first) == 3 * cut // len(whole)
+        (tmp_path / "growing").write_bytes(whole)
+        rest = [text for batch in reader.batches(kept=True) for text in batch.texts.to_pylist()]
+        assert [*first, *rest] == ["number 0", "number 1", "number 2"]
+    spool.close()
 
 
 def test_a_killed_run_says_what_to_do(tmp_path: Path) -> None:

@@ -188,7 +188,8 @@ def test_the_slider_changes_the_counts_to_those_of_the_files(browser: Any, judge
             page.keyboard.press("ArrowRight")
         leaving = sum(mark < 3 for mark in kept)
         waits(page, f"document.querySelector('#leaving').textContent === '{leaving}'")
-        assert page.input_value("#at") == "3"
+        waits(page, "document.querySelector('#at').value === '3'")
+        waits(page, f"document.querySelector('#leaving').textContent === '{leaving}'")
         assert "quality.minimum=3" in page.inner_text("#honest code")
         assert "at=3" in page.url
         assert page.query_selector("#failing .row")

@@ -139,6 +139,23 @@ def test_lengths_are_counted_again(tmp_path: Path, limit: str, unit: str) -> Non
         assert what_if(rule, scores_of(desk, rule), rule.threshold)["leaving"] == 0
 
 
+def test_a_novelty_test_that_has_turned_nothing_away_can_be_tightened(tmp_path: Path) -> None:
+    texts = [f"{word} is what this one is about and {word} it stays" for word in WORDS]
+    file = one_step(tmp_path, [{"text": text} for text in texts])
+    told = json.loads(file.read_text())
+    told["steps"].append({"rouge_l": {"field": "text", "threshold": 0.95}})
+    file.write_text(json.dumps(told))
+    run(file, tmp_path / "out", Model())
+    with desk_of(tmp_path / "out") as desk:
+        rule = rule_of(desk, "too_similar")
+        assert histogram(rule, desk.rescorer(desk.shelf).scores(rule))["kept"]
+        scores = scores_of(desk, rule)
+        assert (len(scores.rejected), len(scores.kept)) == (0, len(WORDS))
+        assert what_if(rule, scores, 0.95)["leaving"] == 0
+        assert what_if(rule, scores, 0.5)["leaving"] == len(WORDS) - 1
+        assert command(rule, "x", 0.5) == "factory refilter x --out NEW --set rouge_l.threshold=0.5"
+
+
 def test_what_is_not_known_is_said(tmp_path: Path) -> None:
     texts = [f"the very same words again and again number {place // 3}" for place in range(30)]
     file = one_step(tmp_path, [{"text": text} for text in texts])

@@ -12,7 +12,7 @@ export async function shown(state, { open, hash, set }) {
     [rules, stamp] = [found, now];
   }
   if (!rules.length) {
-    $("thresholds").replaceChildren(make("p", { class: "empty" }, "No rule of this run has turned a row away by a score, so there is no threshold to move."));
+    $("thresholds").replaceChildren(make("p", { class: "empty" }, "No rule of this run has turned a row away by a score or compares texts, so there is no threshold to move."));
     return;
   }
   const rule = rules.find((one) => one.key === hash.rule) ?? rules[0];

@@ -86,7 +86,7 @@ def test_planted_leakage_into_the_test_texts_is_reported() -> None:
         ([*texts(120, 6, labelled=True), Text("z", "z", "angry")], "made: utility: the class 'angry' is not among"),
         (
             texts(4, 6, labelled=True),
-            "made: 4 texts are too few beside the others; left out.",
+            "made: 4 texts are too few beside sets of 10 and more; left out.",
         ),
         ([Text(f"{n}", "the same", "sad") for n in range(120)], "made: believability: expected at least 5"),
     ],

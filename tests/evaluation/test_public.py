@@ -71,7 +71,7 @@ def test_drift_and_leakage_are_those_from_the_public_texts() -> None:
         ([each for each in GOOD if each.label == "sad"], TEST, "made: utility: no text of the class 'happy'"),
         ([*GOOD, Text("z", "z", "angry")], TEST, "made: utility: the class 'angry' is not among"),
         (GOOD[:12], TEST, "made: n = 12: figures and intervals say little."),
-        (GOOD[:4], TEST, "made: 4 texts are too few beside the others; left out."),
+        (GOOD[:4], TEST, "made: 4 texts are too few beside sets of 10 and more; left out."),
     ],
 )
 def test_what_cannot_be_measured_is_noted(made: list[Text], test: list[Text], note: str) -> None:

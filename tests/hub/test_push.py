@@ -43,7 +43,8 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 
 def push(path: Path, repo: str = REPO, **options: Any) -> Any:
-    return factory.push(path, repo, progress=False, **options)
+    """Without the report, which takes time to make, unless a test is about it."""
+    return factory.push(path, repo, **{"progress": False, "report": False, **options})
 
 
 def everything(folder: Path) -> dict[str, bytes]:
@@ -133,10 +134,13 @@ def test_files_of_others_stay(hub: Hub, small: Path) -> None:
 
 def test_a_report_goes_along_unless_it_is_not_wanted(hub: Hub, tmp_path: Path) -> None:
     path = a_run(tmp_path)
-    (path / "report.html").write_text("<p>a report")
+    factory.report(path)
+    with (path / "report.html").open("a") as file:
+        file.write("<!-- another day -->")
     assert "report.html" not in {upload.path for upload in push(path, report=False).files}
-    done = push(path)
-    assert "report.html" in hub.files(REPO)
+    done = push(path, report=True)
+    assert b"another day" not in hub.files(REPO)["report.html"]
+    assert hub.files(REPO)["report.html"] == (path / "report.html").read_bytes()
     assert "`report.html` shows the run" in done.card
 
 
@@ -216,7 +220,7 @@ def test_a_dry_run_shows_everything_and_does_nothing(
     path = a_run(tmp_path)
     before = everything(path)
     point(monkeypatch, tmp_path, hub, None)
-    done = command("push", path, REPO, "--dry-run", "--rejected")
+    done = command("push", path, REPO, "--dry-run", "--rejected", "--no-report")
     assert done.code == 0, done.err
     for upload in push(path, dry_run=True, rejected=True).files:
         assert [upload.path, f"{upload.size:,}", upload.sha256[:12]] in [line.split() for line in done.out.splitlines()]
@@ -247,13 +251,13 @@ def test_a_dry_run_needs_no_network(hub: Hub, small: Path) -> None:
 
 
 def test_the_command_prints_where_the_dataset_is(hub: Hub, small: Path, command: Command) -> None:
-    done = command("push", small, REPO)
+    done = command("push", small, REPO, "--no-report")
     assert done.code == 0, done.err
     assert f"{hub.url}/datasets/{REPO} (private)" in done.out
     assert "4 files" in done.out
     assert "pushing 4/4 files" in done.err
-    assert "nothing to do" in command("push", small, REPO, "--quiet").out
+    assert "nothing to do" in command("push", small, REPO, "--quiet", "--no-report").out
     os.environ["HF_TOKEN"] = STRANGER
-    refused = command("push", small, REPO, "--quiet")
+    refused = command("push", small, REPO, "--quiet", "--no-report")
     assert (refused.code, refused.out) == (2, "")
     assert refused.err.startswith("error: me/tickets: the Hub does not accept the token")

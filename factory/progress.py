@@ -82,8 +82,10 @@ class Progress:
             self._live.update(self._table(rows, passed), refresh=True)
             return
         for name, asked, reused, kept, rejected, in_flight, speed, eta in rows:
-            line = f"{name}  asked {asked}  reused {reused}  kept {kept}  rejected {rejected}  in flight {in_flight}"
+            asks = asked != "0" or reused != "0" or in_flight != "0"
             doing = self._session.stats[name].doing
+            line = f"{name}  asked {asked}  reused {reused}" if asks or not doing else name
+            line += f"  kept {kept}  rejected {rejected}" + (f"  in flight {in_flight}" if asks or not doing else "")
             line += f"  {doing}" if doing else ""
             line += f"  {speed} tok/s  ETA {eta}" if asked != "0" or in_flight != "0" else ""
             if self._shown.get(name) != line or in_flight != "0":

@@ -54,7 +54,24 @@ def read_real(settings: dict[str, Any], origin: str, notes: list[str]) -> list[T
     if source.private:
         raise UserError(f"{origin} {path}: is declared private; {INSTEAD}.")
     require_public([path], origin, INSTEAD)
+    _require_columns(source, path, settings, origin)
     return _texts(source, path, LABEL in settings, notes)
+
+
+def _require_columns(source: LabelledSource, path: Path, settings: dict[str, Any], origin: str) -> None:
+    """Real rows may have other columns than synthetic ones; then the option that names them is told.
+
+    Raises:
+        SourceError: If one is missing.
+    """
+    first = next(read_rows(path, source.header, quotes=source.quotes), None)
+    wanted = {source.text: "--real-text", **({source.label: "--real-label"} if LABEL in settings else {})}
+    for column, option in wanted.items():
+        if first is not None and column not in first:
+            raise SourceError(
+                f"{origin} {path}: no column '{column}'{did_you_mean(column, first)}; the rows have {', '.join(first)}. Name "
+                f"it with {option} where real rows have another one."
+            )
 
 
 def read_private(settings: dict[str, Any], origin: str, notes: list[str]) -> list[Text]:

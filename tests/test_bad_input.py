@@ -309,10 +309,17 @@ def test_a_json_schema_that_cannot_be_used(factory: Command, tmp_path: Path, sch
             [
                 "ragged.csv:3: 3 cells where the header has 2",
                 "ragged.csv:4: 1 cells where the header has 2",
-                "ragged.csv:7: not CSV: ',' expected after '\"'",
+                "ragged.csv:7: not CSV: ',' expected after '\"'; where quotation marks are part of the text, set 'quotes: false'",
             ],
         ),
-        ("open.csv", b'text,b\n1,2\n"3,4\n5,6\n', ["open.csv:3: not CSV: a quote that opens here is never closed"]),
+        (
+            "open.csv",
+            b'text,b\n1,2\n"3,4\n5,6\n',
+            [
+                "open.csv:3: not CSV: a quote that opens here is never closed; where quotation marks are part of the text, "
+                "set 'quotes: false'"
+            ],
+        ),
         (
             "latin.csv",
             b"text\nok\ncaf\xe9\n",

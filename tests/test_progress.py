@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,9 +12,21 @@ import pytest
 
 from factory.context import Stats
 from factory.datasets_io.rows import about
-from factory.progress import Speed, clock, shares
+from factory.progress import Progress, Speed, clock, shares
 
 from .small_runs import Model, one_step, run, tickets
+
+
+def test_a_step_that_trains_says_what_it_does_and_not_what_it_does_not_ask(capsys: pytest.CaptureFixture[str]) -> None:
+    stats = Stats(["dp_lora"])
+    stats["dp_lora"].target, stats["dp_lora"].doing = 100, "training: step 3 of 60, about 20 s left"
+    progress = Progress("demo", enabled=True)
+    progress._session = SimpleNamespace(stats=stats)  # type: ignore[assignment]
+    progress._speeds, progress._shares = {"dp_lora": Speed()}, {"dp_lora": Speed()}
+    progress._session.ledger = SimpleNamespace(share=lambda: None)  # type: ignore[union-attr]
+    progress._show()
+    line = capsys.readouterr().err.strip()
+    assert line.split("  ", 1)[1] == "dp_lora  kept 0/100  rejected 0  training: step 3 of 60, about 20 s left"
 
 
 def test_a_speed_looks_back_a_while() -> None:

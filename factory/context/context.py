@@ -212,6 +212,11 @@ class Context:
         return None if self.session.files is None else self.session.files / self.step
 
     @property
+    def run_directory(self) -> str:
+        """The run directory, for people to read; empty while planning."""
+        return "" if self.session.files is None else str(self.session.files.resolve().parent)
+
+    @property
     def max_in_flight(self) -> int:
         """Requests that the engine is given at once."""
         return self.session.max_in_flight

@@ -283,7 +283,7 @@ def _budget_remark(options: PrivateTextOptions, base: Path) -> str:
     records, policy = options.data.records(len(options.data.texts(base, options.labels)))
     noise, delta = quick_noise(options, records), delta_of(options, records)
     target = f"at most epsilon {options.epsilon:g}" if options.epsilon is not None else "what the noise comes to"
-    runs = [run for run in options.data.ledger_in(base).runs() if run.spent or run.epsilon_counts]
+    runs = [run for run in options.data.ledger_in(base).runs() if run.paid]
     paid = (
         f"; {len(runs):,} earlier {'run is' if len(runs) == 1 else 'runs are'} in the ledger, and add to it"
         if runs

@@ -34,12 +34,12 @@ from factory.context.private_options import (
 from factory.datasets_io.whole import write_whole
 from factory.engines.protocol import Sampling
 from factory.errors import OptionError, UserError
-from factory.privacy.accounting import noise_for
+from factory.privacy.accounting import accountant_of, noise_for
 from factory.privacy.canaries import FILE as CANARIES_FILE
 from factory.privacy.canaries import decoded as decoded_canaries
 from factory.privacy.canaries import draw
 from factory.privacy.canaries import encoded as encoded_canaries
-from factory.privacy.claim import Claim
+from factory.privacy.claim import Claim, shown
 from factory.privacy.ledger import Ledger, Run, composed
 from factory.privacy.randomness import Randomness, SecureRandomness, SeededRandomness, geometric
 from factory.privacy.tuned.drawing import Drawn
@@ -173,10 +173,12 @@ class _Writing:
         )  # fmt: skip
         run = Run(
             what=key, method=ctx.method, at=_now(), noise_multiplier=noise, sample_rate=rate, planned=options.steps,
-            unit=options.data.unit,
+            unit=options.data.unit, again=options.data.again, where=ctx.run_directory,
         )  # fmt: skip
         ledger = self._ledger()
         name = (await ctx.artifact(digest("private run", key), lambda _: self._begin(ledger, run), kind="run")).decode()
+        if unmarked := ledger.mark():
+            ctx.note(unmarked)
         counts = await self._counts(texts, ledger, self._paid(ledger, name, run, 0), key)
         canaries = await self._canaries(name, key)
 
@@ -242,12 +244,11 @@ class _Writing:
 
     def _begin(self, ledger: Ledger, run: Run) -> bytes:
         """Write the run into the ledger; refused where the same was paid for elsewhere."""
-        paid = [each for each in ledger.runs() if each.what == run.what and (each.spent or each.epsilon_counts)]
+        paid = [each for each in ledger.runs() if each.what == run.what and each.paid]
         if paid and not self._options.data.again:
             raise UserError(
-                f"{self._ctx.step}: these texts were learnt with these settings before (run {paid[-1].id}, "
-                f"{paid[-1].at}), in another run directory; go on there. To learn them once more, and to pay once more, "
-                "set data.again to true."
+                f"{self._ctx.step}: these texts were learnt with these settings before ({paid[-1].told}); go on there. To "
+                "learn them once more, and to pay once more, set data.again to true."
             )
         ledger.path.parent.mkdir(parents=True, exist_ok=True)
         if self._test is not None:  # noise that can be repeated is none
@@ -373,7 +374,8 @@ class _Writing:
         options = self._options
         paid = self._paid(ledger, name, run, about.spent)
         spent = composed([msgspec.structs.replace(paid, noise_multiplier=run.noise_multiplier)], delta)
-        runs = [each for each in ledger.runs() if each.spent or each.epsilon_counts]
+        accountant, error = accountant_of(msgspec.structs.replace(run, spent=paid.spent).mechanism, delta)
+        runs = [each for each in ledger.runs() if each.paid]
         together = composed(runs, delta, unit=options.data.unit)
         why = stays_private(options)
         return Claim(
@@ -384,7 +386,8 @@ class _Writing:
             why_not=why,
             epsilon=spent if math.isfinite(spent) else None,
             delta=delta,
-            accountant="exact Gaussian" if run.sample_rate == 1 else "PRV (Opacus), upper bound",
+            accountant=accountant,
+            accountant_error=error,
             mechanism=DP_SGD if options.noisy else ORDINARY,
             noise_multiplier=run.noise_multiplier,
             max_grad_norm=options.max_grad_norm if options.noisy else None,
@@ -442,7 +445,7 @@ class _Writing:
         if claim.ledger_runs > 1:
             ctx.note(
                 f"the ledger has {claim.ledger_runs:,} runs on these texts: together they come to epsilon "
-                f"{'infinite' if claim.ledger_epsilon is None else format(claim.ledger_epsilon, '.2f')}"
+                f"{shown(claim.ledger_epsilon)}"
             )
         drowned = drowning_remark(noise, claim.dimensions, claim.expected_batch)
         for sentence in (drowned, *about.notes):

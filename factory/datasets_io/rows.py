@@ -268,7 +268,8 @@ def _csv(path: Path, header: Sequence[str] | None, quotes: bool) -> Iterator[Sca
             begins = reader.line_num + 1
     except csv.Error as error:
         why = "a quote that opens here is never closed" if "unexpected end" in str(error) else str(error)
-        raise SourceError(f"{path}:{begins}: not CSV: {why}.") from error
+        advice = "; where quotation marks are part of the text, set 'quotes: false'" if quotes else ""
+        raise SourceError(f"{path}:{begins}: not {path.suffix[1:].upper()}: {why}{advice}.") from error
 
 
 def _parquet(path: Path) -> Iterator[Scanned]:

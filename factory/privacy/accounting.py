@@ -13,11 +13,13 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 import numpy as np
 
 EPSILON_ERROR = 0.01
+EXACT, PRV, RENYI = "exact Gaussian", "PRV (Opacus), upper bound", "Renyi divergence (RDP), upper bound"
 TOLERANCE = 0.01
 LEAST_NOISE, MOST_NOISE = 0.05, 1e6
 _GRID = 10_000  # noise multipliers have four decimals
@@ -64,10 +66,24 @@ def epsilon(mechanisms: Sequence[Mechanism], delta: float) -> float:
     bound = sum_rdp_epsilon(done, delta)
     if bound > _MOST_PRV:
         return bound
-    return min(bound, _prv_epsilon(done, delta))
+    return min(bound, _prv_epsilon(tuple(done), delta))
 
 
-def _prv_epsilon(mechanisms: Sequence[Mechanism], delta: float) -> float:
+def accountant_of(mechanism: Mechanism, delta: float) -> tuple[str, float]:
+    """How `epsilon` has computed its bound of a mechanism, in words, and the most that the bound may be too high by.
+
+    The error is 0 where none is known: an exact formula, or a bound that is not tight.
+    """
+    if mechanism.sample_rate == 1 or mechanism.noise_multiplier <= 0 or not mechanism.steps:
+        return EXACT, 0.0
+    renyi = sum_rdp_epsilon([mechanism], delta)
+    if renyi > _MOST_PRV or renyi < _prv_epsilon((mechanism,), delta):
+        return RENYI, 0.0
+    return PRV, EPSILON_ERROR
+
+
+@lru_cache(maxsize=64)
+def _prv_epsilon(mechanisms: tuple[Mechanism, ...], delta: float) -> float:
     from opacus.accountants import PRVAccountant
 
     accountant = PRVAccountant()

@@ -15,7 +15,7 @@ import fcntl
 import math
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Annotated, Any
@@ -25,6 +25,7 @@ import msgspec
 from factory.errors import UserError
 from factory.privacy.accounting import Mechanism, epsilon
 from factory.privacy.places import SUFFIX as SUFFIX
+from factory.privacy.places import leave_mark
 from factory.privacy.places import ledger_of as ledger_of
 
 NotNegative = msgspec.Meta(ge=0)
@@ -47,6 +48,8 @@ class Run(msgspec.Struct, kw_only=True, tag="run", omit_defaults=True, forbid_un
         epsilon_counts: Epsilon of counts that it released with noise; pure, so that it adds up.
         ended: Whether it came to its end.
         unit: What it protects, as claims say it; empty in lines of before it was written down.
+        again: Whether the same may have been paid for by another run.
+        where: Its run directory; empty where it has none.
     """
 
     id: str = ""
@@ -60,6 +63,18 @@ class Run(msgspec.Struct, kw_only=True, tag="run", omit_defaults=True, forbid_un
     epsilon_counts: Amount = 0.0
     ended: bool = False
     unit: str = ""
+    again: bool = False
+    where: str = ""
+
+    @property
+    def paid(self) -> bool:
+        """Whether it has paid anything."""
+        return self.spent > 0 or self.epsilon_counts > 0
+
+    @property
+    def told(self) -> str:
+        """Which it is, in words."""
+        return f"run {self.id}, {self.at}, in {self.where or 'another run directory'}"
 
     @property
     def mechanism(self) -> Mechanism:
@@ -89,34 +104,35 @@ class Ledger:
 
     Args:
         path: Where it lies, see `ledger_of`.
+        also: Other ledgers of the same texts, or of some of them; what they have counts too.
+        beside: Where it would lie beside the texts; None where it does.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, also: Sequence[Path] = (), beside: Path | None = None) -> None:
         """Nothing is read or written yet."""
-        self.path = path
+        self.path, self._also, self._beside = path, also, beside
+        self._first_paid: set[str] = set()
 
     def runs(self) -> list[Run]:
         """All runs in the order in which they began; empty where there is no ledger.
 
         Raises:
-            UserError: If the ledger is damaged or cannot be read.
+            UserError: If a ledger is damaged or cannot be read.
         """
+        return [run for path in (*self._also, self.path) for run in _runs_in(path)]
+
+    def mark(self) -> str:
+        """Leave a mark beside the texts if the ledger lies elsewhere; gives a sentence where that is not possible."""
+        if self._beside is None:
+            return ""
         try:
-            content = self.path.read_bytes()
-        except FileNotFoundError:
-            return []
+            leave_mark(self._beside, self.path)
         except OSError as error:
-            raise UserError(f"{self.path}: the privacy ledger cannot be read: {error.strerror}.") from error
-        found: list[Run] = []
-        for number, line in enumerate(_whole_lines(content), 1):
-            try:
-                _apply(found, msgspec.json.decode(line, type=Line))
-            except (msgspec.DecodeError, KeyError) as error:
-                raise UserError(
-                    f"{self.path}:{number}: the privacy ledger is damaged, so that nobody can say what was spent; "
-                    "restore it from a copy."
-                ) from error
-        return found
+            return (
+                f"{self._beside} cannot be written ({error.strerror}), so that nothing beside the private texts tells of their "
+                f"ledger: every recipe that reads them has to say 'private: true' and to name {self.path} in 'data.ledger'"
+            )
+        return ""
 
     def find(self, run: str) -> Run | None:
         """The run of that id, the last one if there are several."""
@@ -140,12 +156,14 @@ class Ledger:
         """Write down, on the disk, what is going to be spent.
 
         Raises:
-            UserError: If it cannot be written: then nothing may be spent.
+            UserError: If it cannot be written, or another run pays for the same: then nothing may be spent.
             ValueError: If that is nothing, or less.
         """
         if not (steps > 0 or epsilon_counts > 0):
             raise ValueError(f"expected steps or an epsilon to spend, found {steps} and {epsilon_counts:g}")
-        self._append(Spend(run=run, steps=steps, epsilon_counts=epsilon_counts))
+        first = run not in self._first_paid
+        self._append(Spend(run=run, steps=steps, epsilon_counts=epsilon_counts), alone=run if first else None)
+        self._first_paid.add(run)
 
     def end(self, run: str) -> None:
         """Write down that a run has come to its end."""
@@ -155,12 +173,27 @@ class Ledger:
         """Epsilon of all runs together at that delta."""
         return composed(self.runs(), delta)
 
-    def _append(self, line: Line) -> None:
+    def _require_alone(self, name: str) -> None:
+        """Two processes may have begun the same at once, each before the other had paid: one of them pays."""
+        runs = self.runs()
+        run = next((each for each in reversed(runs) if each.id == name), None)
+        if run is None or run.paid or run.again:
+            return
+        other = next((each for each in runs if each.what == run.what and each.id != name and each.paid), None)
+        if other is not None:
+            raise UserError(
+                f"{self.path}: the same is being paid for by another process ({other.told}); let that one go on, "
+                "or set data.again to true to pay for it twice."
+            )
+
+    def _append(self, line: Line, alone: str | None = None) -> None:
         content = msgspec.json.encode(line)
         msgspec.json.decode(content, type=Line)  # what could not be read again would make the ledger useless
         try:
             with self._locked() as file:
                 _cut_broken_end(file)
+                if alone is not None:
+                    self._require_alone(alone)
                 file.seek(0, os.SEEK_END)
                 file.write(content + b"\n")
                 file.flush()
@@ -182,6 +215,25 @@ class Ledger:
                 finally:
                     os.close(folder)
             yield file
+
+
+def _runs_in(path: Path) -> list[Run]:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UserError(f"{path}: the privacy ledger cannot be read: {error.strerror}.") from error
+    found: list[Run] = []
+    for number, line in enumerate(_whole_lines(content), 1):
+        try:
+            _apply(found, msgspec.json.decode(line, type=Line))
+        except (msgspec.DecodeError, KeyError) as error:
+            raise UserError(
+                f"{path}:{number}: the privacy ledger is damaged, so that nobody can say what was spent; "
+                "restore it from a copy."
+            ) from error
+    return found
 
 
 def composed(runs: list[Run], delta: float, unit: str | None = None) -> float:

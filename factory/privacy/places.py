@@ -2,22 +2,46 @@
 
     ledger_of(Path("tickets.csv"))     ->  tickets.csv.privacy.jsonl, beside it
     ledger_near(Path("link.csv"))      ->  the same, where link.csv leads to tickets.csv
+    led_to(Path("tickets.csv.privacy.jsonl"))  ->  /ledgers/tickets.jsonl, where that file says so
 
-A file with a ledger was declared private once, and stays private until somebody removes the ledger by hand. Apart from
-`factory.privacy.ledger`, so that looking for one loads no mathematics.
+A file with a ledger was declared private once, and stays private until somebody removes the ledger by hand. Where a recipe
+keeps the ledger in another place, a file with its path lies beside the texts instead, so that other recipes see it. Apart
+from `factory.privacy.ledger`, so that looking for one loads no mathematics.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 SUFFIX = ".privacy.jsonl"
+ELSEWHERE = "elsewhere"
 
 
 def ledger_of(private: Path) -> Path:
     """Where the ledger of a private file or folder lies: beside it."""
     return private.with_name(private.name + SUFFIX)
+
+
+def led_to(ledger: Path) -> Path:
+    """The ledger that a file beside private texts tells of; itself where it is one, or there is none."""
+    with suppress(OSError, ValueError), ledger.open(encoding="utf-8") as file:
+        said = json.loads(file.readline())
+        if isinstance(said, dict) and isinstance(said.get(ELSEWHERE), str):
+            return Path(said[ELSEWHERE])
+    return ledger
+
+
+def leave_mark(beside: Path, ledger: Path) -> None:
+    """Write beside private texts where their ledger is; what is there already stays.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    with suppress(FileExistsError), beside.open("x", encoding="utf-8") as file:
+        file.write(json.dumps({ELSEWHERE: str(ledger.resolve())}, ensure_ascii=False) + "\n")
 
 
 def ledger_near(path: Path) -> Path | None:

@@ -134,6 +134,7 @@ class _Training:
         self._optimizer = _optimizer(tuning, plan, randomness)
         self._checkpoint = None if folder is None else Checkpoint(folder / CHECKPOINT, payment.run)
         self._began, self._said, self._saved = time.monotonic(), 0.0, time.monotonic()
+        self._step_ended = self._began
         done, self.lost = 0, 0
         if self._checkpoint is not None:
             done, self.lost = self._checkpoint.load(tuning, self._optimizer)
@@ -156,6 +157,7 @@ class _Training:
             self._tell()
         self._optimizer.release()
         self.step += 1
+        self._step_ended = time.monotonic()
         self._tell()
         self._save()
 
@@ -179,8 +181,9 @@ class _Training:
             return
         self._said = now
         done = self.step - self._first
-        left = (self._plan.steps - self.step) * (now - self._began) / done if done else math.nan
-        estimate = f", about {_duration(left)} left" if done else ""
+        each = (self._step_ended - self._began) / done if done else math.nan
+        left = (self._plan.steps - self.step) * each - (now - self._step_ended)
+        estimate = f", about {_duration(max(0.0, left))} left" if done else ""
         self._say(f"training: step {min(self.step + 1, self._plan.steps):,} of {self._plan.steps:,}{estimate}")
 
 

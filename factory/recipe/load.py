@@ -65,6 +65,8 @@ class Recipe:
             places = [strict_yaml.dotted((*step.place, *option)) for step, option, _ in found]
             told = zip(places, found, strict=True)
             raise RecipeError([Problem(self.file, 0, 0, place, each.message) for place, each in told])
+        if any(step.asks for step in self.steps) and (of_engine := taint.of_engine(self.head.engine, self.base)):
+            raise RecipeError([Problem(self.file, 0, 0, strict_yaml.dotted(place), told) for place, told in of_engine])
 
     def remarks(self) -> list[str]:
         """What is right but worth knowing: kept columns that get another name, rows that stay private."""
@@ -161,9 +163,11 @@ def load_recipe(
     steps = _steps(loading, data, head)
     base = path.resolve().parent if base is None else base.resolve()
     tainted = _check_taint(loading, steps, base)
+    asks = any(step is None or step.asks for step in steps)
+    for place, message in taint.of_engine(head.engine, base) if head is not None and asks else ():
+        loading.report(place, message)
     if check_files:
         _check(loading, [None if step in tainted else step for step in steps], base)
-        asks = any(step is None or step.asks for step in steps)
         for place, message in check_engine(head.engine, base) if head is not None and asks else ():
             loading.report(place, message)
         if head is not None and (finding := check_logprobs(head.engine, _logprobs(steps))) is not None:

@@ -21,7 +21,7 @@ from factory.datasets_io.rows import CELL_FORMATS, read_rows
 from factory.errors import OptionError, SourceError
 from factory.privacy.accounting import rounded
 from factory.privacy.ledger import Ledger, ledger_of
-from factory.privacy.places import ledgers_near
+from factory.privacy.places import led_to, ledgers_near
 from factory.recipe.labelled import Column, LabelledSource, label_value
 from factory.recipe.suggest import did_you_mean
 from factory.records import digest
@@ -72,20 +72,20 @@ class PrivateSource(LabelledSource):
         """The ledger of these texts.
 
         Raises:
-            OptionError: If some of them have another one: what each knows would not be added up.
+            OptionError: If some of them have another one: what each knows would not be added up. Or if it is gone.
         """
         path = self.find(base)
-        own = ledger_of(path.resolve())  # one file has one ledger, whatever links lead to it
-        named = None if self.ledger is None else base / expanded(self.ledger)
-        near = [ledger for ledger in ledgers_near(path) if ledger.resolve() != own]
-        others = ([own] if own.is_file() else []) + near if named is not None else near
-        if others and (named is None or named.resolve() not in {ledger.resolve() for ledger in others}):
+        beside = ledger_of(path.resolve())  # one file has one ledger, whatever links lead to it
+        chosen = led_to(beside if self.ledger is None else base / expanded(self.ledger)).resolve()
+        known = [_there(mark) for mark in ledgers_near(path)]
+        others = [ledger for ledger in dict.fromkeys(known) if ledger != chosen]
+        if others and (self.ledger is None or chosen not in known):
             raise OptionError(
                 "data.ledger",
                 f"the texts of {self.path}, or some of them, have the ledger {others[0]}, so that what was spent before would "
                 "not be added up; name that one.",
             )
-        return Ledger(named or own)
+        return Ledger(chosen, also=others, beside=None if chosen == beside else beside)
 
     def records(self, count: int) -> tuple[int, str]:
         """The number that is known, and how it comes to be known."""
@@ -143,6 +143,22 @@ class PrivateSource(LabelledSource):
                 f"{', '.join(labels)}. Name them, map them with 'data.values', or take these rows out of the file."
             )
         return found
+
+
+def _there(mark: Path) -> Path:
+    """The ledger that a mark beside private texts tells of.
+
+    Raises:
+        OptionError: If it is gone.
+    """
+    ledger = led_to(mark).resolve()
+    if not ledger.is_file():
+        raise OptionError(
+            "data.ledger",
+            f"{mark} says that the privacy ledger of these texts is {ledger}, which is not there, so that nobody can say what "
+            "was spent; put it back there, or beside the texts in place of that file.",
+        )
+    return ledger
 
 
 def _one_of_each(found: Sequence[tuple[str, PrivateText]]) -> list[PrivateText]:

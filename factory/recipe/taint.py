@@ -31,7 +31,7 @@ from factory.resources import expanded, find
 HOOKS = ("private_files", "releases")
 VALIDATION, TABLE = "validation", "table"
 MANIFEST = "manifest.json"
-FOLDERS_UP = 3  # from a shard in `data/` to the folder of its run, and one more
+FOLDERS_UP = 5  # from runs/NAME/artifacts/STEP/peft/FILE to the folder of its run, and one more
 
 
 class Finding(NamedTuple):
@@ -63,6 +63,16 @@ def findings(steps: Sequence[Step | None], base: Path) -> list[Finding]:
         *_behind(there),
     ]
     return list({(finding.step.place, finding.option): finding for finding in reversed(found)}.values())[::-1]
+
+
+def of_engine(engine: BaseModel, base: Path) -> list[tuple[Place, str]]:
+    """Files that the engine reads, a model say, and that are private: what learnt private rows without noise writes them."""
+    found = [(named.place, named.path.name, known_private(named.path)) for named in named_files(engine, base)]
+    return [
+        (("engine", *place), f"{name} {known}; what it writes may repeat private rows")
+        for place, name, known in found
+        if known
+    ]
 
 
 def stays_private(steps: Iterable[Step]) -> str:

@@ -14,6 +14,7 @@ from scipy.stats import norm
 
 from factory.privacy.accounting import (
     Mechanism,
+    accountant_of,
     default_delta,
     epsilon,
     gaussian_epsilon,
@@ -177,6 +178,24 @@ def test_the_noise_of_private_evolution_is_the_published_one(target: float, sigm
 
 
 # --- the ends of what can be asked --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("noise", "rate", "delta", "name", "error"),
+    [
+        (1.0, 0.02, 1e-5, "PRV (Opacus), upper bound", 0.01),
+        (0.05, 0.5, 1e-5, "Renyi divergence (RDP), upper bound", 0.0),
+        (2.0, 0.02, 1e-300, "Renyi divergence (RDP), upper bound", 0.0),
+        (1.0, 1.0, 1e-5, "exact Gaussian", 0.0),
+    ],
+)
+def test_the_accountant_that_is_named_is_the_one_that_was_used(
+    noise: float, rate: float, delta: float, name: str, error: float
+) -> None:
+    mechanism = Mechanism(noise_multiplier=noise, sample_rate=rate, steps=20)
+    assert accountant_of(mechanism, delta) == (name, error)
+    renyi = sum_rdp_epsilon([mechanism], delta)
+    assert (epsilon([mechanism], delta) == renyi) == name.startswith("Renyi")
 
 
 def test_nothing_costs_nothing_and_no_noise_costs_everything() -> None:

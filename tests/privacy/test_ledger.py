@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import math
 import os
 import signal
@@ -22,10 +23,10 @@ from factory.privacy.ledger import Ledger, Run, composed
 
 DELTA = 1e-5
 MANY = 200
+NUMBERS = itertools.count()  # no two pay for the same
 
 
 PLAIN: dict[str, Any] = {
-    "what": "w",
     "method": "dp_lora",
     "at": "now",
     "noise_multiplier": 1.0,
@@ -35,7 +36,7 @@ PLAIN: dict[str, Any] = {
 
 
 def run(**changes: Any) -> Run:
-    return Run(**(PLAIN | changes))
+    return Run(**(PLAIN | {"what": f"w{next(NUMBERS)}"} | changes))
 
 
 @pytest.fixture
@@ -208,7 +209,7 @@ def test_nothing_is_no_spending(ledger: Ledger, spent: dict[str, float]) -> None
 
 
 def test_what_could_not_be_read_again_is_not_written(ledger: Ledger) -> None:
-    for wrong in (Run(**(PLAIN | {"noise_multiplier": math.nan})), Run(**(PLAIN | {"sample_rate": 2.0}))):
+    for wrong in (run(noise_multiplier=math.nan), run(sample_rate=2.0)):
         with pytest.raises(msgspec.ValidationError):
             ledger.begin(wrong)
     name = ledger.begin(run())
@@ -257,11 +258,49 @@ def spender(ledger: Ledger, name: str, times: int, *more: str) -> subprocess.Pop
 
 
 def test_two_processes_at_once_lose_nothing(ledger: Ledger) -> None:
-    names = [ledger.begin(run()), ledger.begin(run())]
+    names = [ledger.begin(run()), ledger.begin(run(what="v"))]
     for process in [spender(ledger, name, MANY) for name in names]:
         assert process.wait(60) == 0
     assert [each.spent for each in ledger.runs()] == [MANY, MANY]
     assert len(ledger.path.read_bytes().splitlines()) == 2 + 2 * MANY
+
+
+def test_of_two_that_begin_the_same_at_once_one_pays(ledger: Ledger) -> None:
+    first, second = ledger.begin(run(what="w", where="/runs/one")), ledger.begin(run(what="w"))
+    other = Ledger(ledger.path)
+    ledger.spend(first, steps=1)
+    with pytest.raises(
+        UserError, match=r"the same is being paid for by another process \(run \w+, now, in /runs/one\)"
+    ):
+        other.spend(second, steps=1)
+    ledger.spend(first, steps=1)
+    assert [each.spent for each in ledger.runs()] == [2, 0]
+    twice = ledger.begin(run(what="w", again=True))
+    other.spend(twice, steps=1)
+    Ledger(ledger.path).spend(twice, steps=1)
+    assert [each.spent for each in ledger.runs()] == [2, 0, 2]
+
+
+def test_a_run_that_was_resumed_goes_on_paying_whoever_paid_since(ledger: Ledger) -> None:
+    first = ledger.begin(run(what="w"))
+    ledger.spend(first, steps=1)
+    other = ledger.begin(run(what="w", again=True))
+    ledger.spend(other, steps=1)
+    Ledger(ledger.path).spend(first, steps=1)
+    assert [each.spent for each in ledger.runs()] == [2, 1]
+
+
+def test_what_other_ledgers_of_the_same_texts_have_counts(ledger: Ledger, tmp_path: Path) -> None:
+    old = Ledger(tmp_path / "old.jsonl")
+    old.spend(old.begin(run(what="w")), steps=5)
+    both = Ledger(ledger.path, also=[old.path])
+    both.spend(both.begin(run(what="v")), steps=2)
+    assert [each.spent for each in both.runs()] == [5, 2]
+    assert [each.spent for each in ledger.runs()] == [2]
+    assert both.epsilon(DELTA) > ledger.epsilon(DELTA)
+    same = both.begin(run(what="w"))
+    with pytest.raises(UserError, match="the same is being paid for"):
+        both.spend(same, steps=1)
 
 
 def test_a_line_waits_for_whoever_is_writing_one(ledger: Ledger) -> None:

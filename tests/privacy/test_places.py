@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from factory.privacy.places import ledger_near, ledger_of
+from factory.privacy.places import leave_mark, led_to, ledger_near, ledger_of
 
 
 def test_a_ledger_lies_beside_its_file() -> None:
@@ -47,3 +47,16 @@ def test_it_is_found_from_all_that_holds_the_file(
     assert found is not None
     assert found.resolve() == (tmp_path / ledger).resolve()
     assert ledger_near(Path("elsewhere.csv")) is None
+
+
+def test_a_mark_leads_to_a_ledger_elsewhere_and_takes_no_ledgers_place(tmp_path: Path) -> None:
+    texts, elsewhere = tmp_path / "a.csv", tmp_path / "far" / "é ledger.jsonl"
+    mark = ledger_of(texts)
+    assert led_to(mark) == mark
+    leave_mark(mark, elsewhere)
+    assert led_to(mark) == elsewhere and ledger_near(texts) == mark
+    leave_mark(mark, tmp_path / "other.jsonl")
+    assert led_to(mark) == elsewhere
+    for line in ("", "{", "[]", '{"elsewhere": 3}', '{"type":"end","run":"a"}', "\udcff"):
+        mark.write_bytes(line.encode("utf-8", "surrogateescape"))
+        assert led_to(mark) == mark

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def _examples(tuning: Any) -> list[Example]:
 def _payment(folder: Path, plan: Plan = PLAN) -> Payment:
     ledger = Ledger(folder / "texts.csv.privacy.jsonl")
     run = Run(
-        what="w", method="m", at="now", noise_multiplier=plan.noise_multiplier, sample_rate=plan.sample_rate,
+        what=f"w{len(ledger.runs())}", method="m", at="now", noise_multiplier=plan.noise_multiplier, sample_rate=plan.sample_rate,
         planned=plan.steps,
     )  # fmt: skip
     return Payment(ledger, ledger.begin(run))
@@ -242,6 +243,22 @@ def test_nothing_of_the_texts_is_told(tmp_path: Path) -> None:
         assert words.startswith("training: "), sentence
         numbers = {word for word in words.replace(",", "").split() if word.replace(".", "").isdigit()}
         assert numbers <= {str(number) for number in range(PLAN.steps + 1)}, sentence
+
+
+def test_the_time_left_does_not_grow_within_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step of many texts says its number again and again while it lasts."""
+    clock = iter(range(10**6))
+    monkeypatch.setattr(training.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(training, "SAY_S", 0.0)
+    said: list[str] = []
+    _train(tmp_path, _payment(tmp_path), said=said)
+    left: dict[str, list[float]] = {}
+    for sentence in said:
+        if found := re.search(r"step (\d+) of 6, about (\d+) s left", sentence):
+            left.setdefault(found[1], []).append(float(found[2]))
+    assert any(len(each) > 2 for each in left.values())
+    for each in left.values():
+        assert each[1:] == sorted(each[1:], reverse=True), left
 
 
 def test_without_noise_it_learns_and_stays_without_clipping(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import factory
-from factory.errors import RecipeError, UserError
+from factory.errors import OptionError, RecipeError, UserError
+from factory.privacy.ledger import Run
 from factory.recipe import Recipe, load_recipe
 from factory.recipe.pieces import pieces
 from factory.recipe.private import PrivateSource
@@ -340,6 +341,68 @@ def test_a_file_has_one_ledger_whatever_links_lead_to_it(folder: Path) -> None:
     (folder / "link.csv").symlink_to("tickets.csv")
     ledgers = {PrivateSource(path=name).ledger_in(folder).path for name in ("link.csv", "tickets.csv", "./tickets.csv")}
     assert ledgers == {folder.resolve() / "tickets.csv.privacy.jsonl"}
+
+
+def test_a_ledger_elsewhere_leaves_a_mark_that_every_recipe_follows(folder: Path) -> None:
+    (folder / "safe").mkdir()
+    texts = PrivateSource(path="tickets.csv", ledger="safe/all.jsonl")
+    ledger = texts.ledger_in(folder)
+    run = ledger.begin(Run(what="w", method="m", at="now", noise_multiplier=1.0, sample_rate=0.1, planned=9))
+    ledger.spend(run, steps=3)
+    assert ledger.mark() == ""
+    assert list(problems(folder, "rows: {path: tickets.csv}")) == ["steps[0].rows.path"]
+    for named in (None, "safe/all.jsonl", "tickets.csv.privacy.jsonl"):
+        found = PrivateSource(path="tickets.csv", ledger=named).ledger_in(folder)
+        assert found.path == (folder / "safe" / "all.jsonl").resolve() and found.runs()[0].spent == 3
+    with pytest.raises(
+        OptionError, match=r"have the ledger .*all\.jsonl, so that what was spent before would not be added"
+    ):
+        PrivateSource(path="tickets.csv", ledger="other.jsonl").ledger_in(folder)
+    (folder / "safe" / "all.jsonl").unlink()
+    for named in (None, "safe/all.jsonl"):
+        with pytest.raises(OptionError, match=r"says that the privacy ledger .* is not there, so that nobody can say"):
+            PrivateSource(path="tickets.csv", ledger=named).ledger_in(folder)
+
+
+def test_a_mark_that_cannot_be_left_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("factory.privacy.ledger.leave_mark", refused)
+    ledger = PrivateSource(path="tickets.csv", ledger="all.jsonl").ledger_in(folder)
+    assert "tickets.csv.privacy.jsonl cannot be written (Permission denied), so that nothing beside" in ledger.mark()
+    assert PrivateSource(path="tickets.csv").ledger_in(folder).mark() == ""
+
+
+def test_a_folder_whose_files_have_ledgers_adds_all_of_them_up(folder: Path) -> None:
+    (folder / "all").mkdir()
+    for name in ("a", "b"):
+        private_pieces.tickets(folder / "all" / f"{name}.csv")
+        own = PrivateSource(path=f"all/{name}.csv").ledger_in(folder)
+        own.spend(
+            own.begin(Run(what=name, method="m", at="now", noise_multiplier=1.0, sample_rate=0.1, planned=9)), steps=3
+        )
+    both = PrivateSource(path="all", ledger="all/b.csv.privacy.jsonl").ledger_in(folder)
+    assert [(run.what, run.spent) for run in both.runs()] == [("a", 3), ("b", 3)]
+
+
+def test_a_model_that_learnt_private_rows_without_noise_writes_no_other_dataset(folder: Path) -> None:
+    model = folder / "runs" / "inf" / "artifacts" / "dp_lora" / "peft"
+    model.mkdir(parents=True)
+    (model / "config.json").write_text("{}")
+    made = {"privacy": {"output_private": True, "why": "no noise"}}
+    (folder / "runs" / "inf" / "manifest.json").write_text(json.dumps(made))
+    ask, steps = "prompt: {prompt: shots.jinja, output: out}", "rows: {path: public.csv}"
+    named = ("engine.model=runs/inf/artifacts/dp_lora/peft",)
+    message = "peft belongs to a run whose rows stay private (no noise); what it writes may repeat private rows"
+    assert problems(folder, steps, ask, overrides=named) == {"": message}
+    assert problems(folder, steps, ask, overrides=named, check_files=False) == {"": message}
+    loaded(folder, steps, overrides=named)
+    deeper = ("engine.script=runs/inf/artifacts/dp_lora/peft/config.json",)
+    assert list(problems(folder, steps, ask, overrides=deeper).values()) == [message.replace("peft", "config.json")]
+    script = ("engine.script=tickets.csv",)
+    pay(folder / "tickets.csv")
+    assert "was declared private before" in "".join(problems(folder, steps, ask, overrides=script).values())
 
 
 def test_private_false_is_not_part_of_what_a_recipe_is(folder: Path) -> None:

@@ -78,6 +78,8 @@ class Ballot:
         """Find the run of this directory in the journal, or begin one in the ledger."""
         if not self._run:
             self._run = (await self._once(self._key, lambda say: self._begun(), "run")).decode()
+            if unmarked := self._ledger.mark():
+                self._ctx.note(unmarked)
 
     def _begun(self) -> bytes:
         self._check_unpaid()
@@ -95,6 +97,8 @@ class Ballot:
             sample_rate=1.0,
             planned=self._options.rounds,
             unit=self._options.data.unit,
+            again=self._options.data.again,
+            where=self._ctx.run_directory,
         )
 
     def _pay(self, *, steps: int = 0, epsilon_counts: float = 0.0) -> None:
@@ -109,12 +113,12 @@ class Ballot:
         Raises:
             OptionError: If it was, and the recipe does not say that it may be paid for again.
         """
-        paid = [run for run in self._ledger.runs() if run.what == self._what and (run.spent or run.epsilon_counts)]
+        paid = [run for run in self._ledger.runs() if run.what == self._what and run.paid]
         if paid and not self._options.data.again:
             raise OptionError(
                 "data.again",
-                f"this evolution was begun on {paid[0].at[:10]} in another run directory, where {paid[0].spent:,} of "
-                f"{paid[0].planned:,} votes are paid; go on there, or set 'data.again: true' to pay for it once more.",
+                f"this evolution was begun before ({paid[0].told}), and {paid[0].spent:,} of {paid[0].planned:,} votes are paid; "
+                "go on there, or set 'data.again: true' to pay for it once more.",
             )
 
     def _in_ledger(self) -> Run:
@@ -238,7 +242,7 @@ class Ballot:
         if not self._run:
             return None
         run, budget, data = self._in_ledger(), self.budget, self._options.data
-        runs = [each for each in self._ledger.runs() if each.spent or each.epsilon_counts]
+        runs = [each for each in self._ledger.runs() if each.paid]
         together = composed(runs, budget.delta, unit=data.unit)
         why_not = released_as(self._options)
         return Claim(

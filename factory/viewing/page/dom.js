@@ -18,6 +18,7 @@ export function shape(tag, attributes, ...children) {
   return element;
 }
 
+const MOST_MARKS = 500; // in one text
 export const $ = (id) => document.getElementById(id);
 export const count = (number) => Number(number).toLocaleString("en-GB");
 export const plural = (number, word) => `${count(number)} ${word}${number === 1 ? "" : "s"}`;
@@ -25,11 +26,16 @@ export const digits = (number) => String(Number(Number(number).toPrecision(4)));
 
 // Where a text shows what was searched for.
 export function marked(text, query) {
-  const wanted = query.toLowerCase();
-  const found = wanted ? text.toLowerCase().indexOf(wanted) : -1;
-  if (found < 0 || text.toLowerCase().length !== text.length) return [text];
-  const end = found + wanted.length;
-  return [text.slice(0, found), make("mark", {}, text.slice(found, end)), ...marked(text.slice(end), query)];
+  const wanted = query.toLowerCase(), small = text.toLowerCase();
+  if (!wanted || small.length !== text.length) return [text];
+  const parts = [];
+  let at = 0, found = small.indexOf(wanted);
+  while (found >= 0 && parts.length < 2 * MOST_MARKS) {
+    parts.push(text.slice(at, found), make("mark", {}, text.slice(found, found + wanted.length)));
+    at = found + wanted.length;
+    found = small.indexOf(wanted, at);
+  }
+  return [...parts, text.slice(at)];
 }
 
 const SHORT = { kept: "kept", rejected: "rejected", "on the way": "way", "source row": "source" };

@@ -64,7 +64,7 @@ async def run(records: AsyncIterator[Record], ctx: Context, options: Options) ->
     ledger = options.data.ledger_in(ctx.base)
 
     def begin(_: Any) -> bytes:
-        line = Run(what="w", method="noisy", at="now", noise_multiplier=1.0, sample_rate=1.0, planned=1)
+        line = Run(what="w", method="noisy", at="now", noise_multiplier=1.0, sample_rate=1.0, planned=1, again=True)
         name = ledger.begin(line)
         ledger.spend(name, steps=1)
         return name.encode()

@@ -439,7 +439,8 @@ class _Writing:
         ctx = self._ctx
         ctx.stats.privacy = msgspec.to_builtins(claim)
         ctx.stats.trained = f"`{ctx.method}` trained ({claim.trained})"
-        ctx.note(f"{'NOT PRIVATE: ' + claim.why_not if not claim.private else claim.sentence}")
+        if not claim.private:  # a claim that holds is told by itself
+            ctx.note(f"NOT PRIVATE: {claim.why_not}")
         if about.lost:
             ctx.note(f"{about.lost:,} of {claim.steps:,} steps were paid and lost to a kill; they count")
         if claim.ledger_runs > 1:

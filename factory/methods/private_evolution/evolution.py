@@ -182,7 +182,8 @@ class Evolution:
     def _tell_claim(self, claim: Claim | None) -> None:
         if claim is None:
             return
-        self._ctx.note(claim.sentence)
+        if not claim.private:  # a claim that holds is told by itself
+            self._ctx.note(claim.sentence)
         if claim.ledger_runs > 1:
             together = shown(claim.ledger_epsilon)
             self._ctx.note(

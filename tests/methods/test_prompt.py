@@ -15,8 +15,11 @@ import pytest
 from factory.datasets_io.parquet import read_shards
 from factory.engines.protocol import Completion, Request
 from factory.engines.scripted import ScriptedEngine
+from factory.errors import RecipeError
 from factory.inspection import why
 from factory.methods.prompt.schema import Misfit, read_object
+from factory.planner import plan
+from factory.recipe import load_recipe
 from factory.runner import RunResult, run
 
 from ..driver import Command, asked, in_process, workplace, write_rows
@@ -150,6 +153,43 @@ def test_a_row_is_rejected_when_its_attempts_are_used_up(tmp_path: Path) -> None
     assert engine.asked == 3
     (row,) = rejected(tmp_path)
     assert len(row["provenance"]["requests"]) == 3
+
+
+def test_several_answers_make_a_row_each_in_order_and_of_one_family(tmp_path: Path) -> None:
+    recipe = make(
+        tmp_path, rows=[{"text": "a"}, {"text": "b"}, {"text": "c"}], options="output: summary, answers: 3, window: 2"
+    )
+    engine = _Shuffling(lambda request: "" if (request.seed or 0) % 7 == 3 else f"answer {request.seed}")
+    result = run(recipe, tmp_path / "out", engine=engine, progress=False)
+    rows = list(read_shards(result.path / "data"))
+    turned_away = len(rejected(tmp_path))
+    assert engine.asked == 9 and len(rows) + turned_away == 9
+    assert [row["text"] for row in rows] == sorted(row["text"] for row in rows)
+    assert len({row["summary"] for row in rows}) == len({row["record_id"] for row in rows}) == len(rows) > 3
+    assert len({row["provenance"]["root"] for row in rows}) == 3
+    again = run(recipe, tmp_path / "out", engine=ScriptedEngine(lambda request: "x"), progress=False)
+    assert again.manifest["fingerprint"] == result.manifest["fingerprint"]
+    assert [(line.ask, line.ask_high) for line in plan(recipe, tmp_path / "other").lines] == [(9, 9)]
+
+
+def test_one_of_several_answers_that_is_refused_leaves_the_others(tmp_path: Path) -> None:
+    class Refusing(ScriptedEngine):
+        async def complete(self, request: Request) -> Completion:
+            await asyncio.sleep(0)
+            if self.asked == 1:
+                self.asked += 1
+                return Completion(text="", finish_reason="refused", prompt_tokens=0, completion_tokens=0)
+            return await super().complete(request)
+
+    recipe = make(tmp_path, rows=[{"text": "a"}], options="output: summary, answers: 3")
+    result = run(recipe, tmp_path / "out", engine=Refusing(lambda request: "fine"), progress=False)
+    assert (result.rows, len(rejected(tmp_path))) == (2, 1)
+
+
+def test_several_answers_cannot_differ_at_temperature_zero(tmp_path: Path) -> None:
+    recipe = make(tmp_path, options="output: summary, answers: 2, sampling: {temperature: 0}")
+    with pytest.raises(RecipeError, match="prompt.answers: at temperature 0 all of them are equal"):
+        load_recipe(recipe)
 
 
 def test_rows_come_out_in_their_order_whatever_is_answered_first(tmp_path: Path) -> None:

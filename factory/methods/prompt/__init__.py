@@ -9,11 +9,13 @@ the row `{"id": "17", "text": "My order never came …"}` becomes
 `{"id": "17", "text": "My order never came …", "summary": "A customer reports a lost order."}`.
 With `schema:` the answer must be a JSON object of that JSON Schema, and its properties become the
 columns; engines that can are made to write it. An answer that is empty, cut at `max_tokens`, not JSON
-or not of the schema is asked again if `attempts` allows it, then its row is rejected with the reason.
+or not of the schema is asked again if `attempts` allows it, then its row is rejected with the reason. `answers: 4` asks four
+times with seeds of their own, and gives four rows: what a judge then tells apart makes preference pairs.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,13 +23,15 @@ from typing import Any, NamedTuple
 from pydantic import ConfigDict, Field
 
 from factory.context import Answer, Context, each
+from factory.context.context import NotYetKnown
+from factory.context.flow import refusal
 from factory.engines.protocol import Constraint
-from factory.errors import OptionError, UserError
+from factory.errors import OptionError, RequestRefused, UserError
 from factory.methods.prompt.schema import Misfit, load_schema, read_object
 from factory.prompts import Prompt, named_prompt
 from factory.recipe.schema import Count, SamplingOptions, StepOptions
 from factory.recipe.suggest import did_you_mean
-from factory.records import Outcome, Record, Rejected, reject
+from factory.records import Outcome, Record, Rejected, Unknown, reject
 
 NEUTRAL = ("window",)
 
@@ -40,6 +44,7 @@ class Options(StepOptions):
         output: Column that gets the answer, where there is no schema.
         json_schema: JSON Schema of the answer (an object), inline or a file; written `schema` in a recipe.
         sampling: How tokens are drawn.
+        answers: Answers to each row; each makes a row of its own.
         attempts: Tries until an answer has its form.
         keep_cut: Keep an answer that was cut at `max_tokens`.
         window: Rows open at once; four times `engine.max_in_flight` by default.
@@ -52,6 +57,7 @@ class Options(StepOptions):
     output: str = "response"
     json_schema: dict[str, Any] | str | None = Field(default=None, alias="schema")
     sampling: SamplingOptions = SamplingOptions()
+    answers: Count = 1
     attempts: Count = 1
     keep_cut: bool = False
     window: Count | None = None
@@ -68,7 +74,9 @@ def prompts(options: Options, base: Path) -> list[Prompt]:
 
 
 def check(options: Options, base: Path) -> list[UserError]:
-    """Load the schema."""
+    """Load the schema, and see whether several answers can differ."""
+    if options.answers > 1 and options.sampling.temperature == 0:
+        return [OptionError("answers", "at temperature 0 all of them are equal; raise sampling.temperature.")]
     if options.json_schema is not None and "output" in options.model_fields_set:
         return [OptionError("output", "goes with a plain answer: with 'schema' its properties become the columns.")]
     try:
@@ -111,9 +119,9 @@ def _outputs(options: Options, schema: dict[str, Any] | None) -> list[str]:
 
 
 async def run(records: AsyncIterator[Record], ctx: Context, options: Options) -> AsyncIterator[Outcome]:
-    """Ask once for every row, and yield the rows with their new columns in order."""
+    """Ask for every row, and yield the rows with their new columns in order."""
     asking = _Asking(ctx, options, prompts(options, ctx.base)[0], load_schema(options.json_schema, ctx.base))
-    window = options.window or 4 * ctx.max_in_flight
+    window = options.window or max(1, 4 * ctx.max_in_flight // options.answers)
     async for outcome in each(ctx, records, asking.work, window=window, accept=options.accept):
         yield outcome
 
@@ -138,13 +146,27 @@ class _Asking(NamedTuple):
         if missing:
             evidence = f"this row has no {', '.join(missing)}, which the prompt needs"
             return [reject(record, "prompt", "missing_column", evidence=evidence)]
+        if self.options.answers == 1:
+            return [await self._answer(record, record.id)]
+        return await asyncio.gather(*(self._one_of(record, number) for number in range(self.options.answers)))
+
+    async def _one_of(self, record: Record, number: int) -> Outcome:
+        """One of several answers; one that is refused or not known yet leaves the others as they are."""
+        try:
+            return await self._answer(record, f"{record.id}/{number}" if number else record.id)
+        except NotYetKnown:
+            return Unknown(f"{record.id}/{number}")
+        except RequestRefused as refused:
+            return refusal(record, refused)
+
+    async def _answer(self, record: Record, draw: str) -> Outcome:
         constraint = None if self.schema is None else Constraint(json_schema=self.schema)
         earlier: list[str] = []
         for attempt in range(self.options.attempts):
             answer = await self.ctx.complete(
                 self.prompt,
                 record.fields,
-                draw=record.id,
+                draw=draw,
                 attempt=attempt,
                 sampling=self.options.sampling.resolved(),
                 constraint=constraint,
@@ -154,7 +176,7 @@ class _Asking(NamedTuple):
             earlier.append(answer.key)
             if isinstance(outcome, Record):
                 break
-        return [outcome]
+        return outcome
 
     def _judge(self, record: Record, answer: Answer, earlier: tuple[str, ...]) -> Record | Rejected:
         """The record with its new columns; as rejected, with the answer as it came."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ pytest.importorskip("huggingface_hub")
 import factory
 from factory.claims import claims_of
 from factory.errors import UserError
+from factory.hub.files import Upload
+from factory.hub.secrets import require_none
 from factory.privacy.claim import Audit, decoded, encoded
 
 from .. import private_pieces
@@ -249,6 +252,40 @@ def test_a_key_in_a_row(hub: Hub, tmp_path: Path, key: str) -> None:
         tmp_path / "run", hub, f"{place}: holds what looks like {KEYS[key]}; take it out, or push with --allow-secrets"
     )
     assert sent(tmp_path / "run", allow_secrets=True).changed
+
+
+KEY = next(iter(KEYS))
+
+
+@pytest.mark.parametrize("around", ["令牌{}。", "HF_{}_1", "'{}'", "日本{}"])
+def test_a_key_with_no_space_before_it(hub: Hub, tmp_path: Path, around: str) -> None:
+    said = around.format(KEY)
+    recipe = one_step(tmp_path, [{"text": f"Ticket {n}."} for n in range(9)], output=LICENCE)
+    run(recipe, tmp_path / "run", Model(lambda request: said if "Ticket 7." in request.messages[0].content else "no"))
+    refused(tmp_path / "run", hub, r"row 8, column 'summary': holds what looks like a Hugging Face token")
+
+
+@pytest.mark.parametrize("value", [["a", KEY], {"deep": [f"a\n{KEY}"]}])
+def test_a_key_in_a_list_or_behind_a_line_end_of_json(hub: Hub, tmp_path: Path, value: Any) -> None:
+    plain: Any = ["a"] if isinstance(value, list) else {}
+    rows = [{"text": f"Ticket {n}.", "more": value if n == 7 else plain} for n in range(9)]
+    run(one_step(tmp_path, rows, output=LICENCE), tmp_path / "run")
+    refused(tmp_path / "run", hub, r"row 8, column 'more': holds what looks like a Hugging Face token")
+
+
+@pytest.mark.parametrize("secret", ['of "two" words', "two\nlines of it", "a<b>&c and more", "schön ist es"])
+def test_a_secret_as_json_and_html_write_it(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, secret: str
+) -> None:
+    rows: list[dict[str, Any]] = [{"text": f"Ticket {n}.", "more": {"n": secret} if n == 7 else {}} for n in range(9)]
+    run(one_step(tmp_path, rows, output=LICENCE), tmp_path / "run")
+    monkeypatch.setenv("MY_PASSWORD", secret)
+    refused(tmp_path / "run", hub, "row 8, column 'more': holds the value of MY_PASSWORD", report=False)
+    own = {"MY_PASSWORD": secret}
+    for name, written in (("recipe.yaml", f"# a\n# {secret}\n"), ("report.html", f"<p>\n{html.escape(secret)}</p>")):
+        content = written.encode()
+        with pytest.raises(UserError, match=rf"{name}:2: holds the value of MY_PASSWORD"):
+            require_none([Upload(name, content, len(content), "")], own)
 
 
 def test_a_key_in_the_recipe_is_named_by_its_line(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -186,7 +186,9 @@ class _Flow:
         settings = self._settings
         if settings.splits == ["train"]:
             return lambda item: "train"
-        families = Families(self._items())
+        # Rows that are in no pair tie families too, so that a row is on the side that it has in other formats.
+        every = self._items() if self._pairs is None else chain(self._source.items(settings), self._pairs.items())
+        families = Families(every)
         return lambda item: side(families.share(item), validation=settings.validation, test=settings.test)
 
     def _shards(self, new: Staged, name: str) -> Shards:

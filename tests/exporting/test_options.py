@@ -95,6 +95,25 @@ def test_rows_are_on_the_same_side_in_every_format(tmp_path: Path) -> None:
     assert sides == [sides[0]] * 4
 
 
+def test_a_preference_pair_is_on_the_side_of_its_rows_in_other_formats(tmp_path: Path) -> None:
+    made: list[dict[str, Any]] = []
+    for n in range(60):
+        for root, score in enumerate(
+            (9.0, 1.0, 5.0)
+        ):  # the third answer is in no pair, and ties its root to the others
+            told = {"input": "", "root": f"{n}-{root}"}
+            made.append({"instruction": f"Q{n}", "output": f"a{n}-{root}", "score": score, **told})
+            for own in (1.0, 9.0):
+                made.append({"instruction": f"own {n}-{root}", "output": f"{own}", "score": own, **told})
+    run = pairs(tmp_path / "run", made)
+    for format_ in ("messages", "preference"):
+        score = {"score": "score"} if format_ == "preference" else {}
+        export(run, tmp_path / format_, format=format_, validation=0.3, test=0.3, ids=True, **score)
+    for side, ids in read(tmp_path / "messages").items():
+        rows = lines(tmp_path / "preference" / f"{side}.jsonl")
+        assert rows and {row[name] for row in rows for name in ("chosen_id", "rejected_id")} <= ids
+
+
 def read(out: Path) -> dict[str, set[str]]:
     """Ids in each split."""
     return {

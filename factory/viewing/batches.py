@@ -10,6 +10,7 @@ Nothing of a row is kept but these columns and the place that it can be read fro
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ STATES = ("kept", "rejected", "on the way", "source row")
 KEY_DIGITS = 16
 SPOOL_BATCH = 2_000
 MEASURED = 16  # numeric columns that rows can be ordered by
+_HEX = re.compile(rf"[0-9a-fA-F]{{{KEY_DIGITS}}}")
 _LENGTH = struct.Struct("<I")
 _NOT_FIELDS = ("record_id", "provenance")
 
@@ -75,11 +77,8 @@ class Batch:
 
 def key_of(record_id: str) -> int:
     """Number of a record id: its first 16 digits; a hash where it has not the form of one."""
-    try:
-        if len(record_id) >= KEY_DIGITS and record_id.isascii():
-            return int(record_id[:KEY_DIGITS], 16)
-    except ValueError:
-        pass
+    if _HEX.match(record_id):
+        return int(record_id[:KEY_DIGITS], 16)
     return int.from_bytes(hashlib.blake2b(record_id.encode("utf-8", "replace"), digest_size=8).digest(), "big")
 
 

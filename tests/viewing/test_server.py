@@ -96,7 +96,8 @@ def test_no_path_leads_out(ask: Client, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "named", ["../manifest.json", "/etc/passwd", "..", "%00", "0" * 5000, "zzzz", "-1", "0x1", "١٢٣٤", "abcd"]
+    "named",
+    ["../manifest.json", "/etc/passwd", "..", "%00", "0" * 5000, "zzzz", "-1", "-" + "1" * 20, "0x1", "١٢٣٤", "abcd"],
 )
 def test_what_names_no_record_is_one_sentence(ask: Client, named: str) -> None:
     for parameter in ("id", "key"):
@@ -122,6 +123,7 @@ def test_too_much_is_refused(ask: Client) -> None:
     refused(ask("/api/records?q=" + "a" * 70_000), 414)
     refused(ask("/api/records?" + "&".join(f"a{n}=1" for n in range(100))), 400)
     refused(ask.post("/api/marks", {"id": "x" * 70_000}), 413)
+    refused(ask.post("/api/marks", {"id": "x"}, Content_Length="9" * 5000), 413)
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "TRACE", "CONNECT", "MADE-UP"])

@@ -111,7 +111,7 @@ def push(
         require_claims_on(text, manifest)
         uploads = gather(run.path, text.encode(), ("data", *folders), report=has_report)
         if not allow_secrets:
-            require_none(uploads, environment_secrets(token))
+            require_none(uploads, environment_secrets(token, manifest["recipe"]))
         plan = _Plan(remote, uploads, public, replace)
         if dry_run:
             deleted = _asked(plan, notes)

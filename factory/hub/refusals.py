@@ -110,7 +110,7 @@ def require_claims_on(card: str, manifest: dict[str, Any]) -> None:
 
 
 def _require_licence(run: RunDir, manifest: dict[str, Any]) -> None:
-    if not manifest["recipe"]["output"]["license"]:
+    if not (manifest["recipe"]["output"]["license"] or "").strip():
         raise UserError(
             f"{run.path}: has no licence, so nobody knows what they may do with it. Name one that its sources and its model "
             "allow: 'factory run' with the same recipe, --out and --set output.license=cc-by-4.0 asks nothing again."

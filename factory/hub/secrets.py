@@ -37,17 +37,31 @@ SHORTEST = 8  # characters of a value of the environment that is looked for
 PASSWORD_IN_URL = re.compile(r"://[^/\s:@\"']+:[^/\s:@\"']+@")
 
 
-def own_secrets(environment: Mapping[str, str], token: str | None = None) -> dict[str, str]:
+def own_secrets(environment: Mapping[str, str], token: str | None = None, recipe: Any = None) -> dict[str, str]:
     """Values that must not leave this machine, by what they are called.
 
     Args:
         environment: Of this process.
         token: The one that the Hub is asked with.
+        recipe: The resolved recipe, whose `api_key_env` names a secret too.
     """
+    said = set(_key_names(recipe))
     found = {
-        name: value for name, value in environment.items() if NAMED.search(name.upper()) and len(value) >= SHORTEST
+        name: value
+        for name, value in environment.items()
+        if (name in said or NAMED.search(name.upper())) and len(value) >= SHORTEST
     }
     return found | ({"the Hub's token": token} if token and token not in found.values() else {})
+
+
+def _key_names(written: Any) -> Iterator[str]:
+    """Variables that hold a key, by a resolved recipe."""
+    if isinstance(written, dict):
+        if isinstance(written.get("api_key_env"), str):
+            yield written["api_key_env"]
+        written = list(written.values())
+    for each in written if isinstance(written, list) else ():
+        yield from _key_names(each)
 
 
 def require_none(uploads: list[Upload], own: Mapping[str, str]) -> None:
@@ -137,6 +151,6 @@ def _texts(column: Any) -> Iterator[Any]:
         yield pc.binary_join(column, "\n")
 
 
-def environment_secrets(token: str | None) -> dict[str, str]:
+def environment_secrets(token: str | None, recipe: Any) -> dict[str, str]:
     """Secrets of this process."""
-    return own_secrets(os.environ, token)
+    return own_secrets(os.environ, token, recipe)

@@ -24,7 +24,7 @@ from factory.hub.secrets import require_none
 from factory.privacy.claim import Audit, decoded, encoded
 
 from .. import private_pieces
-from ..small_runs import Model, one_step, run
+from ..small_runs import Model, one_step, run, text_of
 from .places import LICENCE, REPO, a_run, point
 from .server import OWNER, Hub
 
@@ -89,8 +89,9 @@ def test_a_part_goes_up_only_when_asked(hub: Hub, tmp_path: Path) -> None:
     assert sent(tmp_path / "run", partial=True).changed
 
 
-def test_without_a_licence(hub: Hub, tmp_path: Path) -> None:
-    refused(a_run(tmp_path, license=None), hub, r"has no licence.*--set output\.license=cc-by-4\.0 asks nothing again")
+@pytest.mark.parametrize("said", [None, "", "  "])
+def test_without_a_licence(hub: Hub, tmp_path: Path, said: str | None) -> None:
+    refused(a_run(tmp_path, license=said), hub, r"has no licence.*--set output\.license=cc-by-4\.0 asks nothing again")
 
 
 def test_the_advice_about_the_licence_works(hub: Hub, tmp_path: Path) -> None:
@@ -286,6 +287,18 @@ def test_a_secret_as_json_and_html_write_it(
         content = written.encode()
         with pytest.raises(UserError, match=rf"{name}:2: holds the value of MY_PASSWORD"):
             require_none([Upload(name, content, len(content), "")], own)
+
+
+def test_the_key_that_the_recipe_names_is_a_secret(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"text": f"Ticket {n}."} for n in range(9)]
+    recipe = one_step(tmp_path, rows, output=LICENCE, engine={"kind": "server", "api_key_env": "MY_KEY"})
+    made = json.loads(recipe.read_text())
+    del made["engine"]["script"]
+    recipe.write_text(json.dumps(made | {"engine": made["engine"] | {"urls": ["http://127.0.0.1:9/v1"]}}))
+    run(recipe, tmp_path / "run", Model(lambda request: "open sesame" if "7." in text_of(request) else "no"))
+    monkeypatch.setenv("OTHER", "Ticket 8.")
+    monkeypatch.setenv("MY_KEY", "open sesame")
+    refused(tmp_path / "run", hub, "row 8, column 'summary': holds the value of MY_KEY", report=False)
 
 
 def test_a_key_in_the_recipe_is_named_by_its_line(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,6 +123,17 @@ def test_a_damaged_shard(hub: Hub, tmp_path: Path) -> None:
     refused(path, hub, "not those that the run has written")
 
 
+@pytest.mark.parametrize("folder", ["rejected", "lineage"])
+@pytest.mark.parametrize("allow_secrets", [True, False])
+def test_a_damaged_shard_of_what_goes_along(hub: Hub, tmp_path: Path, folder: str, allow_secrets: bool) -> None:
+    path = tmp_path / "run"
+    run(one_step(tmp_path, [{"text": f"Ticket {n}."} for n in range(4)], output=LICENCE), path)
+    shard = next((path / folder).glob("*.parquet"))
+    shard.write_bytes(shard.read_bytes()[:-20])
+    options: dict[str, Any] = {folder: True, "report": False, "allow_secrets": allow_secrets}
+    refused(path, hub, rf"{folder}/.*\.parquet: is damaged", **options)
+
+
 def test_a_damaged_shard_of_a_run_from_before_there_was_a_digest(hub: Hub, tmp_path: Path) -> None:
     path = a_run(tmp_path, 300)
     changed(path, dataset={"status": "complete", "rows": 300})

@@ -307,6 +307,22 @@ def test_what_overlaps_with_a_benchmark_is_removed_and_listed_with_its_place(tmp
     assert not done.removed.exists()
 
 
+@pytest.mark.parametrize("format_", ["messages", "alpaca", "csv", "text"])
+def test_a_short_question_of_a_benchmark_is_kept_out_of_every_format(tmp_path: Path, format_: str) -> None:
+    (tmp_path / "quiz.txt").write_text(f"Which is the capital of France?\nSay it {WORDS} again\n")
+    made = [
+        {"instruction": "Which is the capital", "input": "of France?", "output": "Paris", "note": "x"},
+        {"instruction": f"Say it {WORDS}", "input": "", "output": "no", "note": "x"},
+        {"instruction": "Name a town.", "input": "", "output": "Which is the capital of France?", "note": "x"},
+    ]
+    run = pairs(tmp_path / "run", made)
+    done = export(run, tmp_path / "out", format=format_, decontaminate=[str(tmp_path / "quiz.txt")], ids=True)
+    assert (done.rows, done.left_out) == ({"train": 1}, {"overlaps with a benchmark": 2})
+    assert done.removed is not None
+    found = [(row["record_id"], row["row"], row["ngrams_shared"]) for row in lines(done.removed)]
+    assert found == [("0" * 20, 1, 1), (f"{1:020x}", 2, len(WORDS.split()) + 2 - 12)]
+
+
 @pytest.mark.parametrize("format_", ["csv", "text", "preference"])
 def test_benchmarks_are_kept_out_of_every_format(tmp_path: Path, format_: str) -> None:
     import pyarrow as pa

@@ -26,6 +26,7 @@ from factory.exporting.settings import Convert, Settings
 from factory.exporting.source import Source
 from factory.exporting.tokens import Lengths, Tokenizer
 from factory.records import digest
+from factory.rundir import RunDir
 
 BATCH_ROWS = 256
 WIDTHS = {"pair": 2, "preference": 3}  # texts of an item
@@ -65,10 +66,10 @@ class _Made(NamedTuple):
 
 def run(path: Path, out: Path, settings: Settings) -> Exported:
     """Write an export; see `factory.export`."""
-    source = Source(path)
-    flow = _Flow(source, settings)
-    with staged(out) as new:
-        return flow.written(new)
+    with RunDir(path).left_alone():  # the rows are read more than once
+        flow = _Flow(Source(path), settings)
+        with staged(out) as new:
+            return flow.written(new)
 
 
 class _Flow:

@@ -13,6 +13,7 @@ import pytest
 
 from factory.errors import UserError
 from factory.exporting import export, folder
+from factory.rundir import RunDir
 
 from .directories import directory, lines, pairs, record
 
@@ -112,6 +113,26 @@ def test_two_exports_at_once_do_not_mix(
     assert names(out) == ["export.json", *(f"train-0000{n}-of-00003.jsonl" for n in range(3))]
     assert sum(len(lines(path)) for path in out.glob("train-*")) == len(ROWS)
     export(run, out)  # the lock is gone with the export
+
+
+def test_no_run_changes_the_rows_while_they_are_exported(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RunDir(run).locked():
+        with pytest.raises(UserError, match="a process is running here; wait for it"):
+            export(run, tmp_path / "a")
+        assert not (tmp_path / "a").exists()
+
+    class Tried(folder.Shards):
+        def write(self, row: dict[str, Any]) -> None:
+            super().write(row)
+            with pytest.raises(UserError, match="is running here"), RunDir(run).locked():
+                pass
+
+    monkeypatch.setattr("factory.exporting.flow.Shards", Tried)
+    assert export(run, tmp_path / "b").rows == {"train": len(ROWS)}
+    with RunDir(run).locked():
+        pass
 
 
 def _killed_at(run: Path, out: Path, step: int) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from factory.card.markdown import cell, code, fenced, prose, table
+from factory.card.markdown import cell, code, contained, fenced, prose, table
 from factory.card.metadata import EMBEDDED_ID, header, models, unprotected
 from factory.card.papers import papers
 from factory.card.shape import Shape, own_columns, shape, type_name
@@ -81,7 +81,7 @@ def card(manifest: dict[str, Any], data: Path, recipe: str, published: Published
 
 def _opening(manifest: dict[str, Any], found: Shape) -> list[str]:
     lines = [f"**NOT PRIVATE:** {prose(why)}", ""] if (why := not_private(manifest)) else []
-    lines += [manifest["recipe"]["description"].strip() or "A dataset made by dataset factory.", ""]
+    lines += [contained(manifest["recipe"]["description"].strip()) or "A dataset made by dataset factory.", ""]
     size = f"{found.file_bytes / 1e6:,.1f} MB" if found.file_bytes >= 10**6 else f"{found.file_bytes / 1e3:,.0f} kB"
     lines += [f"{found.rows:,} rows, {size}. {_made_by(manifest)}", ""]
     if manifest["status"] == "preview":

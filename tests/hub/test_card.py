@@ -174,6 +174,28 @@ def test_models_are_named_without_a_path_of_the_machine(hostile: Path) -> None:
     assert "/home" not in card(manifest, hostile / "data", "")
 
 
+@pytest.mark.parametrize(
+    "said",
+    ["<!-- note", "see\n```\ncode", "~~~~ a\n~~~\n```", "<details>", "<pre>", "a\n<SCRIPT>", "<?php", "```\n<!--\n```"],
+)
+def test_a_description_does_not_swallow_the_card(hostile: Path, said: str) -> None:
+    manifest = json.loads((hostile / "manifest.json").read_text())
+    headings = re.findall(r"<h2>.*?</h2>", html_of(card(manifest, hostile / "data", "")))
+    manifest["recipe"]["description"] = said
+    html = html_of(card(manifest, hostile / "data", ""))
+    visible = re.sub(r"<pre>.*?</pre>", "", html, flags=re.DOTALL)
+    assert re.findall(r"<h2>.*?</h2>", visible) == headings
+    assert "<!--" not in visible
+    assert visible.count("<details>") == visible.count("</details>") == 1
+
+
+def test_a_description_is_markdown(hostile: Path) -> None:
+    manifest = json.loads((hostile / "manifest.json").read_text())
+    manifest["recipe"]["description"] = "**Bold**, [a page](https://a.example), a < b\n\n```html\n<pre>\n```\n\n- one"
+    text = card(manifest, hostile / "data", "")
+    assert manifest["recipe"]["description"] in text
+
+
 @pytest.mark.parametrize("name", ["a](http://x)/b<img src=x>", "me/a|b", "![x](y)", "a/b\n# Mine"])
 def test_names_of_models_are_no_markup(hostile: Path, name: str) -> None:
     manifest = json.loads((hostile / "manifest.json").read_text())

@@ -17,6 +17,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from factory.datasets_io.parquet import text_safe
 from factory.errors import UserError
 from factory.hub.files import TEXTS, Upload
 
@@ -84,7 +85,8 @@ def require_none(uploads: list[Upload], own: Mapping[str, str]) -> None:
 
 def _written(value: str) -> set[str]:
     """A value as it is, and as it stands in JSON and in HTML."""
-    return {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], escape(value)}
+    written = {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], escape(value)}
+    return {each for each in written if text_safe(each) == each}  # bytes that are no UTF-8 stand in no file of ours
 
 
 def _found(text: str, own: Mapping[str, str]) -> str | None:

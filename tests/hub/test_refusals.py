@@ -326,6 +326,11 @@ def test_a_key_in_the_recipe_is_named_by_its_line(hub: Hub, tmp_path: Path, monk
     refused(path, hub, r"(README\.md|recipe\.yaml):\d+: holds the value of HF_TOKEN")
 
 
+def test_a_password_that_is_no_utf_8_stops_nothing(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_PASSWORD", "geheim\udcff\udcfe12")
+    assert sent(a_run(tmp_path)).changed
+
+
 def test_words_that_look_a_little_like_keys_are_none(hub: Hub, tmp_path: Path) -> None:
     words = "sk-learn-and-other-packages, task-1234567890123456789012, hf_hub_download, AKIA, a PRIVATE KEY"
     recipe = one_step(tmp_path, [{"text": "Ticket"}], output=LICENCE)

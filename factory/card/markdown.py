@@ -11,6 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+_RAW = re.compile(r"<(?=[!?]|/?(?:pre|script|style|textarea|details|summary)\b)", re.IGNORECASE)
+
 
 def code(text: str) -> str:
     """A code span, for a name in a sentence or in a cell of a table."""
@@ -30,6 +33,21 @@ def prose(text: str) -> str:
     """A sentence on one line: no HTML, no images, no links; backticks and stars stay."""
     flat = " ".join(visible(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace("](", "]\\(")
     return re.sub(r"^([#>+=|-]|\d+[.)](?= ))", r"\\\1", flat)
+
+
+def contained(text: str) -> str:
+    """Markdown of the recipe's author that cannot swallow what comes after it: no open fence, comment or raw block."""
+    lines, fence = [], ""
+    for line in text.split("\n"):
+        mark = _FENCE.match(line)
+        if fence:
+            closes = mark is not None and mark[1].startswith(fence) and not line[mark.end() :].strip()
+            fence = "" if closes else fence
+        else:
+            line = _RAW.sub("&lt;", line)
+            fence = mark[1] if mark is not None else ""
+        lines.append(line)
+    return "\n".join([*lines, *([fence] if fence else [])])
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: int = 0) -> list[str]:

@@ -58,9 +58,10 @@ def header(manifest: dict[str, Any], shape: Shape) -> str:
             "models": models(manifest),
         },
     }
-    text = yaml.safe_dump(
-        {key: value for key, value in found.items() if value}, sort_keys=False, allow_unicode=True, width=10**6
-    )
+    told = {key: value for key, value in found.items() if value}
+    text = yaml.safe_dump(told, sort_keys=False, allow_unicode=True, width=10**6)
+    if "\x85" in text:  # which is a line end in YAML, and would be read as a space
+        text = yaml.safe_dump(told, sort_keys=False, width=10**6)
     return f"---\n{text}---"
 
 

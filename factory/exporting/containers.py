@@ -71,7 +71,7 @@ class Parquet:
     def write(self, row: Row) -> None:
         """Add a row to the group that is written next."""
         self._rows.append(row)
-        self._chars += sum(len(value) for value in row.values() if isinstance(value, str))
+        self._chars += _chars(row)
         if len(self._rows) >= GROUP_ROWS or self._chars >= GROUP_CHARS:
             self._flush()
 
@@ -93,6 +93,14 @@ class Parquet:
                 self._writer = pq.ParquetWriter(self._path, schema, compression="zstd")
             self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._writer.schema))
         self._rows, self._chars = [], 0
+
+
+def _chars(value: Any) -> int:
+    """Characters of all texts in a value, also in lists of messages."""
+    if isinstance(value, str):
+        return len(value)
+    within = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return sum(map(_chars, within))
 
 
 class Csv:

@@ -10,7 +10,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ from factory.exporting.settings import Convert, Settings
 from factory.exporting.source import Source
 from factory.exporting.tokens import Lengths, Tokenizer
 from factory.records import digest
+from factory.rundir import RunDir
 
 BATCH_ROWS = 256
 WIDTHS = {"pair": 2, "preference": 3}  # texts of an item
@@ -65,10 +66,10 @@ class _Made(NamedTuple):
 
 def run(path: Path, out: Path, settings: Settings) -> Exported:
     """Write an export; see `factory.export`."""
-    source = Source(path)
-    flow = _Flow(source, settings)
-    with staged(out) as new:
-        return flow.written(new)
+    with RunDir(path).left_alone():  # the rows are read more than once
+        flow = _Flow(Source(path), settings)
+        with staged(out) as new:
+            return flow.written(new)
 
 
 class _Flow:
@@ -186,7 +187,9 @@ class _Flow:
         settings = self._settings
         if settings.splits == ["train"]:
             return lambda item: "train"
-        families = Families(self._items())
+        # Rows that are in no pair tie families too, so that a row is on the side that it has in other formats.
+        every = self._items() if self._pairs is None else chain(self._source.items(settings), self._pairs.items())
+        families = Families(every)
         return lambda item: side(families.share(item), validation=settings.validation, test=settings.test)
 
     def _shards(self, new: Staged, name: str) -> Shards:

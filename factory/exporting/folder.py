@@ -11,11 +11,13 @@ files with the names of splits are somebody's data: the export refuses to write 
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +79,12 @@ class Shards:
 class Staged:
     """New files aside."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, had_folder: bool) -> None:
         """Clear what a killed export has left.
+
+        Args:
+            folder: Where the files go.
+            had_folder: Whether it was there before this export.
 
         Raises:
             UserError: If the folder holds files of splits that no export of ours has written.
@@ -86,8 +92,7 @@ class Staged:
         self.folder, self.path = folder, folder / _STAGING
         self._before = _listed(folder)
         _refuse_foreign(folder, self._before)
-        self._had_folder = folder.is_dir()
-        folder.mkdir(parents=True, exist_ok=True)
+        self._had_folder = had_folder
         shutil.rmtree(self.path, ignore_errors=True)
         self.path.mkdir()
 
@@ -118,16 +123,40 @@ def staged(folder: Path) -> Iterator[Staged]:
     """New files for a folder; if anything fails, an older export stays as it was.
 
     Raises:
-        UserError: If the folder cannot be written, or holds files of somebody else.
+        UserError: If the folder cannot be written, holds files of somebody else, or another export is writing there.
     """
     try:
-        new = Staged(folder)
-        try:
-            yield new
-        finally:
-            new.clear()
+        had_folder = folder.is_dir()
+        folder.mkdir(parents=True, exist_ok=True)
+        with _alone(folder):
+            new = Staged(folder, had_folder=had_folder)
+            try:
+                yield new
+            finally:
+                new.clear()
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror or error}); choose another folder.") from error
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder, by a lock that dies with the process and leaves no file.
+
+    Raises:
+        UserError: If another export holds it.
+    """
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(
+                    f"{folder}: another export is writing there; wait for it, or choose another folder."
+                ) from error
+        yield
+    finally:
+        os.close(held)
 
 
 def _listed(folder: Path) -> list[str]:

@@ -24,6 +24,7 @@ class Item(msgspec.Struct, frozen=True):
         kin: What rows without a root share with their family, such as an instruction.
         asked: What rows of one family share whatever they descend from: the question, or the whole row.
         content: What a format makes its row of.
+        asks: Of a whole row, the columns that are the question; empty for rows without one.
     """
 
     ids: dict[str, str]
@@ -31,11 +32,13 @@ class Item(msgspec.Struct, frozen=True):
     kin: str
     asked: str
     content: Content
+    asks: tuple[str, ...] = ()
 
     def texts(self) -> tuple[str, list[str]]:
-        """The question, and the texts that answer it; for other rows "" and all their texts."""
+        """The question, and the texts that answer it; for rows without a question "" and all their texts."""
         if isinstance(self.content, Pair):
             return question(self.content), [self.content.output]
         if isinstance(self.content, Preference):
             return question(self.content.asked), [self.content.chosen, self.content.rejected]
-        return "", [value for value in self.content.values() if isinstance(value, str)]
+        others = [value for name, value in self.content.items() if isinstance(value, str) and name not in self.asks]
+        return self.asked if self.asks else "", others

@@ -100,12 +100,12 @@ class Source:
 
     def _whole(self, settings: Settings) -> Iterator[Item]:
         """Rows as they are; those with a question are of the families that they are of in other formats."""
-        asks = settings.instruction in self.columns
+        asks = (settings.instruction, settings.input) if settings.instruction in self.columns else ()
         for row in self.rows([*self.columns]):
             content = {name: row[name] for name in self.columns}
             pair = pair_of(row, settings)
             kin, asked = (pair.instruction, question(pair)) if asks else [self._said(content)] * 2
-            yield Item({"record_id": row["record_id"]}, roots_of(row), kin, asked, content)
+            yield Item({"record_id": row["record_id"]}, roots_of(row), kin, asked, content, asks)
 
     def _said(self, content: dict[str, Any]) -> str:
         """What tells a row without a question from others: its text if it has one, else all of it."""

@@ -20,7 +20,7 @@ from typing import Any
 from factory.card import Published, card
 from factory.errors import FactoryError, HubError, UserError
 from factory.hub.files import MANIFEST, REPORT, Upload, gather, stale
-from factory.hub.refusals import require_claims_on, require_sound
+from factory.hub.refusals import require_claims_on, require_sound, require_whole
 from factory.hub.remote import Conflict, Remote, State, saved_token
 from factory.hub.secrets import environment_secrets, require_none
 from factory.hub.transfer import Transfer, quiet_client
@@ -106,12 +106,13 @@ def push(
         notes: list[str] = []
         has_report = report and _reported(run, dry_run, notes)
         folders = ("rejected",) * rejected + ("lineage",) * lineage
+        require_whole(run.path, folders)
         published = Published(repo_id, revision, folders, has_report)
         text = card(manifest, run.path / "data", run.recipe_text(), published)
         require_claims_on(text, manifest)
         uploads = gather(run.path, text.encode(), ("data", *folders), report=has_report)
         if not allow_secrets:
-            require_none(uploads, environment_secrets(token))
+            require_none(uploads, environment_secrets(token, manifest["recipe"]))
         plan = _Plan(remote, uploads, public, replace)
         if dry_run:
             deleted = _asked(plan, notes)

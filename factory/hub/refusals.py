@@ -110,7 +110,7 @@ def require_claims_on(card: str, manifest: dict[str, Any]) -> None:
 
 
 def _require_licence(run: RunDir, manifest: dict[str, Any]) -> None:
-    if not manifest["recipe"]["output"]["license"]:
+    if not (manifest["recipe"]["output"]["license"] or "").strip():
         raise UserError(
             f"{run.path}: has no licence, so nobody knows what they may do with it. Name one that its sources and its model "
             "allow: 'factory run' with the same recipe, --out and --set output.license=cc-by-4.0 asks nothing again."
@@ -120,7 +120,7 @@ def _require_licence(run: RunDir, manifest: dict[str, Any]) -> None:
 def _require_data(run: RunDir, manifest: dict[str, Any]) -> None:
     """The shards are whole, and those that the manifest tells of."""
     held = manifest["dataset"] or {}
-    counted = _rows(run.path, decode="digest" not in held)
+    counted = _rows(run.path, "data", decode="digest" not in held)
     if not counted == held.get("rows") == manifest["rows"]:
         raise RunDirError(
             f"{run.path}: data/ holds {counted:,} rows where manifest.json tells of {manifest['rows']:,}; run the recipe into "
@@ -138,13 +138,23 @@ def _require_data(run: RunDir, manifest: dict[str, Any]) -> None:
         )
 
 
-def _rows(run: Path, *, decode: bool) -> int:
-    """Rows of all shards; `decode` reads all of them, for runs from before manifests had a digest."""
+def require_whole(run: Path, folders: tuple[str, ...]) -> None:
+    """Make sure that the shards of other folders, which the manifest has no digest of, can be read to their end.
+
+    Raises:
+        RunDirError: If one is damaged or missing.
+    """
+    for folder in folders:
+        _rows(run, folder, decode=True)
+
+
+def _rows(run: Path, folder: str, *, decode: bool) -> int:
+    """Rows of all shards; `decode` reads all of them, where the manifest has no digest."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     rows = 0
-    for name in shards(run, "data"):
+    for name in shards(run, folder):
         try:
             file = pq.ParquetFile(run / name)
             rows += file.metadata.num_rows

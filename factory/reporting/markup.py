@@ -5,6 +5,7 @@ table(("reason", "rows"), [("too <similar>", 41)])  ->  '<div class="wide"…><t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -23,8 +24,8 @@ class Markup(str):
 def text(value: object) -> str:
     """A value as HTML: numbers with thousands, markup as it is, all else escaped.
 
-    >>> text(1234), text("<b>"), text(0.12345), text(34.3), text(7.0), text(None)
-    ('1,234', '&lt;b&gt;', '0.123', '34.3', '7', '-')
+    >>> text(1234), text("<b>"), text(0.12345), text(34.3), text(7.0), text(float("inf")), text(None)
+    ('1,234', '&lt;b&gt;', '0.123', '34.3', '7', 'inf', '-')
     """
     if isinstance(value, Markup):
         return value
@@ -34,6 +35,8 @@ def text(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     if isinstance(value, float):
         return f"{value:,.0f}" if value == round(value) else f"{value:,.{3 if abs(value) < 10 else 1}f}"
     return escape(str(value))

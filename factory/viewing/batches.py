@@ -10,6 +10,7 @@ Nothing of a row is kept but these columns and the place that it can be read fro
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -31,7 +32,9 @@ KEPT, REJECTED, ON_THE_WAY, SOURCE = range(4)
 STATES = ("kept", "rejected", "on the way", "source row")
 KEY_DIGITS = 16
 SPOOL_BATCH = 2_000
+MOST = 1e300  # of a number that rows are ordered by
 MEASURED = 16  # numeric columns that rows can be ordered by
+_HEX = re.compile(rf"[0-9a-fA-F]{{{KEY_DIGITS}}}")
 _LENGTH = struct.Struct("<I")
 _NOT_FIELDS = ("record_id", "provenance")
 
@@ -75,11 +78,8 @@ class Batch:
 
 def key_of(record_id: str) -> int:
     """Number of a record id: its first 16 digits; a hash where it has not the form of one."""
-    try:
-        if len(record_id) >= KEY_DIGITS and record_id.isascii():
-            return int(record_id[:KEY_DIGITS], 16)
-    except ValueError:
-        pass
+    if _HEX.match(record_id):
+        return int(record_id[:KEY_DIGITS], 16)
     return int.from_bytes(hashlib.blake2b(record_id.encode("utf-8", "replace"), digest_size=8).digest(), "big")
 
 
@@ -185,7 +185,7 @@ def _measured(rows: list[dict[str, Any]]) -> dict[str, npt.NDArray[np.float64]]:
     found: dict[str, npt.NDArray[np.float64]] = {}
     for place, fields in enumerate(rows):
         for name, value in fields.items():
-            if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300:
+            if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST:
                 if name not in found and len(found) < MEASURED:
                     found[name] = np.full(len(rows), np.nan)
                 if name in found:
@@ -194,7 +194,9 @@ def _measured(rows: list[dict[str, Any]]) -> dict[str, npt.NDArray[np.float64]]:
 
 
 def _floats(column: Any) -> npt.NDArray[np.float64]:
-    return np.asarray(pc.fill_null(pc.cast(column, pa.float64(), safe=False), np.nan).to_numpy(), np.float64)
+    """Numbers, NaN where there is none that can be drawn."""
+    found = np.asarray(pc.fill_null(pc.cast(column, pa.float64(), safe=False), np.nan).to_numpy(), np.float64)
+    return np.where(np.abs(found) < MOST, found, np.nan)
 
 
 def _parents(column: Any) -> tuple[Keys, npt.NDArray[np.int32]]:

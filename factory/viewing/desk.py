@@ -186,8 +186,10 @@ class Desk:
 
     def state(self) -> dict[str, Any]:
         """Everything about the run that is no record."""
-        shelf, manifest = self.shelf, self._manifest
         running = self.in_use()
+        if self._manifest["status"] == RUNNING and not running:  # it may have ended since the last look
+            self._manifest = self.directory.require_manifest()
+        shelf, manifest = self.shelf, self._manifest
         status = manifest["status"]
         if status == RUNNING and not running:
             status = "killed"

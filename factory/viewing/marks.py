@@ -24,7 +24,7 @@ from factory.viewing.texts import value_text
 FILE = "marks.jsonl"
 MARKS = ("good", "bad")
 MOST_NOTE = 2000
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 @dataclass(frozen=True)

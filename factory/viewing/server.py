@@ -221,7 +221,7 @@ class Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length") or ""
         if not (length.isascii() and length.isdigit()) or self.headers.get("Transfer-Encoding"):
             raise Refused(411, "The length of the body is missing.")
-        if int(length) > MOST_BODY:
+        if len(length) > 12 or int(length) > MOST_BODY:
             raise Refused(413, f"The body is longer than {MOST_BODY:,} bytes.")
         try:
             said = json.loads(self.rfile.read(int(length)))

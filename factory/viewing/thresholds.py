@@ -9,6 +9,7 @@ turned away later, and where rows are compared with each other, one more or less
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ BINS = 40
 BORDER_ROWS = 6
 MOST_THRESHOLDS = 4
 _AT_MOST = {"too_long", "above_maximum", "too_similar"}
+_WHOLE = ("length.", "min_matches")  # options that take whole numbers
 _MINIMUM = {"judge": ("below_minimum", "minimum"), "deita": ("below_minimum", "minimum")}
 
 
@@ -153,7 +155,10 @@ def _with_recipe(rule: Rule, step: tuple[str, dict[str, Any]], columns: Columns)
     if rule.reason in ("too_short", "too_long") and rule.rule in ("quality", "instruction"):
         field = options.get("field", "output") if rule.rule == "quality" else "instruction"
         return replace(rule, field=field, setting=_length_setting(rule, options))
-    return replace(rule, setting="threshold" if method in ("embedding", "minhash", "decontaminate") else "")
+    if method == "decontaminate":
+        setting = "min_share" if options.get("min_share") else "min_matches"
+        return replace(rule, setting=setting, at_most=True, at_equal=False)
+    return replace(rule, setting="threshold" if method in ("embedding", "minhash") else "")
 
 
 def _length_setting(rule: Rule, options: dict[str, Any]) -> str:
@@ -258,7 +263,9 @@ def command(rule: Rule, folder: str, at: float) -> str:
     """The command that gives the exact result; empty where there is none."""
     if not rule.setting or rule.varied:
         return ""
-    value = f"{at:g}"
+    if rule.setting.startswith(_WHOLE):
+        at = math.floor(at) if rule.at_most == rule.at_equal else math.ceil(at)
+    value = np.format_float_positional(at, trim="-")  # every digit: a row may stand exactly at the threshold
     safe = folder if re.fullmatch(r"[\w./-]+", folder) else "'" + folder.replace("'", "'\\''") + "'"
     return f"factory refilter {safe} --out NEW --set {rule.step}.{rule.setting}={value}"
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from factory.datasets_io.whole import write_whole
 from factory.errors import UserError
 from factory.viewing.answers import Answers, exported
 from factory.viewing.desk import Desk
@@ -105,6 +106,8 @@ def export_marks(path: str | Path, out: str | Path) -> int:
     if form not in FORMS:
         raise UserError(f"{target}: marks are written as .jsonl or .csv; give the file one of these endings.")
     desk, marks = Desk(Path(path)), Marks(Path(path))
+    if target.resolve() == marks.path.resolve():
+        raise UserError(f"{target}: is where the marks themselves are kept; give another file.")
     desk.start()
     try:
         while not desk.shelf.done:
@@ -113,8 +116,7 @@ def export_marks(path: str | Path, out: str | Path) -> int:
     finally:
         desk.close()
     try:
-        with target.open("w", encoding="utf-8", errors="replace", newline="") as file:
-            file.write(text)
+        write_whole(target, text.encode("utf-8", "replace"))
     except OSError as error:
         raise UserError(f"{target}: cannot be written ({error.strerror or error}); give another file.") from error
     return len(marks.all())

@@ -13,6 +13,7 @@ import pytest
 
 from factory.errors import UserError
 from factory.exporting import export, folder
+from factory.rundir import RunDir
 
 from .directories import directory, lines, pairs, record
 
@@ -89,6 +90,49 @@ def test_an_export_that_fails_leaves_the_older_one(run: Path, tmp_path: Path, mo
     with pytest.raises(UserError, match="cannot be written"):
         export(run, tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_two_exports_at_once_do_not_mix(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    out = tmp_path / "out"
+    if there:
+        export(run, out, format="csv")
+
+    class Slow(folder.Shards):
+        def write(self, row: dict[str, Any]) -> None:
+            super().write(row)
+            if self.rows == 9:
+                with pytest.raises(UserError, match=r"out: another export is writing there; wait for it"):
+                    export(run, out, format="alpaca")
+
+    monkeypatch.setattr("factory.exporting.flow.Shards", Slow)
+    export(run, out, shard_rows=10)
+    monkeypatch.undo()
+    assert names(out) == ["export.json", *(f"train-0000{n}-of-00003.jsonl" for n in range(3))]
+    assert sum(len(lines(path)) for path in out.glob("train-*")) == len(ROWS)
+    export(run, out)  # the lock is gone with the export
+
+
+def test_no_run_changes_the_rows_while_they_are_exported(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RunDir(run).locked():
+        with pytest.raises(UserError, match="a process is running here; wait for it"):
+            export(run, tmp_path / "a")
+        assert not (tmp_path / "a").exists()
+
+    class Tried(folder.Shards):
+        def write(self, row: dict[str, Any]) -> None:
+            super().write(row)
+            with pytest.raises(UserError, match="is running here"), RunDir(run).locked():
+                pass
+
+    monkeypatch.setattr("factory.exporting.flow.Shards", Tried)
+    assert export(run, tmp_path / "b").rows == {"train": len(ROWS)}
+    with RunDir(run).locked():
+        pass
 
 
 def _killed_at(run: Path, out: Path, step: int) -> None:

@@ -95,6 +95,25 @@ def test_rows_are_on_the_same_side_in_every_format(tmp_path: Path) -> None:
     assert sides == [sides[0]] * 4
 
 
+def test_a_preference_pair_is_on_the_side_of_its_rows_in_other_formats(tmp_path: Path) -> None:
+    made: list[dict[str, Any]] = []
+    for n in range(60):
+        for root, score in enumerate(
+            (9.0, 1.0, 5.0)
+        ):  # the third answer is in no pair, and ties its root to the others
+            told = {"input": "", "root": f"{n}-{root}"}
+            made.append({"instruction": f"Q{n}", "output": f"a{n}-{root}", "score": score, **told})
+            for own in (1.0, 9.0):
+                made.append({"instruction": f"own {n}-{root}", "output": f"{own}", "score": own, **told})
+    run = pairs(tmp_path / "run", made)
+    for format_ in ("messages", "preference"):
+        score = {"score": "score"} if format_ == "preference" else {}
+        export(run, tmp_path / format_, format=format_, validation=0.3, test=0.3, ids=True, **score)
+    for side, ids in read(tmp_path / "messages").items():
+        rows = lines(tmp_path / "preference" / f"{side}.jsonl")
+        assert rows and {row[name] for row in rows for name in ("chosen_id", "rejected_id")} <= ids
+
+
 def read(out: Path) -> dict[str, set[str]]:
     """Ids in each split."""
     return {
@@ -286,6 +305,22 @@ def test_what_overlaps_with_a_benchmark_is_removed_and_listed_with_its_place(tmp
     clean = export(pairs(tmp_path / "run", made), tmp_path / "out", decontaminate=[str(tmp_path / "other.txt")])
     assert (clean.removed, clean.left_out, clean.notes) == (None, {}, ["no row overlaps with a benchmark"])
     assert not done.removed.exists()
+
+
+@pytest.mark.parametrize("format_", ["messages", "alpaca", "csv", "text"])
+def test_a_short_question_of_a_benchmark_is_kept_out_of_every_format(tmp_path: Path, format_: str) -> None:
+    (tmp_path / "quiz.txt").write_text(f"Which is the capital of France?\nSay it {WORDS} again\n")
+    made = [
+        {"instruction": "Which is the capital", "input": "of France?", "output": "Paris", "note": "x"},
+        {"instruction": f"Say it {WORDS}", "input": "", "output": "no", "note": "x"},
+        {"instruction": "Name a town.", "input": "", "output": "Which is the capital of France?", "note": "x"},
+    ]
+    run = pairs(tmp_path / "run", made)
+    done = export(run, tmp_path / "out", format=format_, decontaminate=[str(tmp_path / "quiz.txt")], ids=True)
+    assert (done.rows, done.left_out) == ({"train": 1}, {"overlaps with a benchmark": 2})
+    assert done.removed is not None
+    found = [(row["record_id"], row["row"], row["ngrams_shared"]) for row in lines(done.removed)]
+    assert found == [("0" * 20, 1, 1), (f"{1:020x}", 2, len(WORDS.split()) + 2 - 12)]
 
 
 @pytest.mark.parametrize("format_", ["csv", "text", "preference"])

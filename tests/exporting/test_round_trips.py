@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -179,3 +180,19 @@ def test_a_table_of_one_column_has_no_blank_lines(tmp_path: Path) -> None:
     run = pairs(tmp_path / "run", [{"a": None}, {"a": ""}, {"a": "x"}])
     (file,) = export(run, tmp_path / "out", format="csv").files
     assert file.read_text() == 'a\n""\n""\nx\n'
+
+
+def test_long_conversations_do_not_wait_for_thousands_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("factory.exporting.containers.GROUP_CHARS", 1000)
+    made = [{"instruction": f"Q{n}", "input": "", "output": f"{n}" * 600} for n in range(1, 7)]
+    run = pairs(tmp_path / "run", made)
+    for format_ in ("alpaca", "messages", "preference"):
+        if format_ == "preference":
+            made = [{"instruction": f"Q{n // 2}", "input": "", "output": f"{n}" * 600, "s": n} for n in range(12)]
+            run = pairs(tmp_path / "scored", made)
+        score = {"score": "s"} if format_ == "preference" else {}
+        done = export(run, tmp_path / format_, format=format_, parquet=True, **score)
+        groups = pq.read_metadata(done.files[0]).num_row_groups
+        assert groups == (6 if format_ == "preference" else 3)

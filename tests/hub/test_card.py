@@ -18,7 +18,7 @@ from factory.card.papers import PAPERS
 from factory.card.shape import features
 from factory.recipe.pieces import pieces
 
-from ..small_runs import Model, jsonl, prompt_file, recipe, run, self_instruct
+from ..small_runs import Model, jsonl, one_step, prompt_file, recipe, run, self_instruct
 from .places import LICENCE
 
 HOSTILE = """---
@@ -172,6 +172,53 @@ def test_models_are_named_without_a_path_of_the_machine(hostile: Path) -> None:
     step["trained"], written["model"], written["revision"] = "a model", "/home/somebody/models/mine", "v1"
     assert models(manifest) == ["HuggingFaceTB/SmolLM2-135M-Instruct", "mine@v1"]
     assert "/home" not in card(manifest, hostile / "data", "")
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["<!-- note", "see\n```\ncode", "~~~~ a\n~~~\n```", "<details>", "<pre>", "a\n<SCRIPT>", "<?php", "```\n<!--\n```"],
+)
+def test_a_description_does_not_swallow_the_card(hostile: Path, said: str) -> None:
+    manifest = json.loads((hostile / "manifest.json").read_text())
+    headings = re.findall(r"<h2>.*?</h2>", html_of(card(manifest, hostile / "data", "")))
+    manifest["recipe"]["description"] = said
+    html = html_of(card(manifest, hostile / "data", ""))
+    visible = re.sub(r"<pre>.*?</pre>", "", html, flags=re.DOTALL)
+    assert re.findall(r"<h2>.*?</h2>", visible) == headings
+    assert "<!--" not in visible
+    assert visible.count("<details>") == visible.count("</details>") == 1
+
+
+def test_a_description_is_markdown(hostile: Path) -> None:
+    manifest = json.loads((hostile / "manifest.json").read_text())
+    manifest["recipe"]["description"] = "**Bold**, [a page](https://a.example), a < b\n\n```html\n<pre>\n```\n\n- one"
+    text = card(manifest, hostile / "data", "")
+    assert manifest["recipe"]["description"] in text
+
+
+@pytest.mark.parametrize("name", ["a](http://x)/b<img src=x>", "me/a|b", "![x](y)", "a/b\n# Mine"])
+def test_names_of_models_are_no_markup(hostile: Path, name: str) -> None:
+    manifest = json.loads((hostile / "manifest.json").read_text())
+    manifest["model"] = name
+    manifest["steps"][1]["trained"] = f"a model by {name}"
+    manifest["recipe"]["steps"][1]["prompt"]["model"] = name
+    html = html_of(card(manifest, hostile / "data", ""))
+    assert "<img" not in html
+    assert "Mine</h1>" not in html
+    links = re.findall(r'<a href="([^"]*)"', html)
+    assert all(link.startswith(("https://huggingface.co/", "https://arxiv.org/")) for link in links)
+    assert not [link for link in links if "http" in link[8:]]
+    rows = html.split("Models and licences</h2>")[1].split("</table>")[0]
+    assert all(row.count("<td>") in (0, 2) for row in rows.split("</tr>"))
+    assert name.split("/")[-1].split("|")[-1].split("\n")[0].split("<")[0] in rows
+
+
+@pytest.mark.parametrize("name", ["a\x85b", "\x85", "é\u2028\x85---"])
+def test_a_line_end_of_yaml_in_a_column_stays_what_it_is(tmp_path: Path, name: str) -> None:
+    run(one_step(tmp_path, [{"text": "Ticket", name: "x"}], output={"license": name}), tmp_path / "run")
+    head = split(text_of(tmp_path / "run"))[0]
+    assert [found["name"] for found in head["dataset_info"]["features"]][:2] == ["text", name]
+    assert head["license"] == name
 
 
 def test_every_method_of_the_papers_is_one_of_ours() -> None:

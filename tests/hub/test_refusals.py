@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 from collections.abc import Iterator
@@ -18,10 +19,12 @@ pytest.importorskip("huggingface_hub")
 import factory
 from factory.claims import claims_of
 from factory.errors import UserError
+from factory.hub.files import Upload
+from factory.hub.secrets import require_none
 from factory.privacy.claim import Audit, decoded, encoded
 
 from .. import private_pieces
-from ..small_runs import Model, one_step, run
+from ..small_runs import Model, one_step, run, text_of
 from .places import LICENCE, REPO, a_run, point
 from .server import OWNER, Hub
 
@@ -86,8 +89,9 @@ def test_a_part_goes_up_only_when_asked(hub: Hub, tmp_path: Path) -> None:
     assert sent(tmp_path / "run", partial=True).changed
 
 
-def test_without_a_licence(hub: Hub, tmp_path: Path) -> None:
-    refused(a_run(tmp_path, license=None), hub, r"has no licence.*--set output\.license=cc-by-4\.0 asks nothing again")
+@pytest.mark.parametrize("said", [None, "", "  "])
+def test_without_a_licence(hub: Hub, tmp_path: Path, said: str | None) -> None:
+    refused(a_run(tmp_path, license=said), hub, r"has no licence.*--set output\.license=cc-by-4\.0 asks nothing again")
 
 
 def test_the_advice_about_the_licence_works(hub: Hub, tmp_path: Path) -> None:
@@ -117,6 +121,17 @@ def test_a_damaged_shard(hub: Hub, tmp_path: Path) -> None:
     content[40] ^= 255
     shard.write_bytes(content)
     refused(path, hub, "not those that the run has written")
+
+
+@pytest.mark.parametrize("folder", ["rejected", "lineage"])
+@pytest.mark.parametrize("allow_secrets", [True, False])
+def test_a_damaged_shard_of_what_goes_along(hub: Hub, tmp_path: Path, folder: str, allow_secrets: bool) -> None:
+    path = tmp_path / "run"
+    run(one_step(tmp_path, [{"text": f"Ticket {n}."} for n in range(4)], output=LICENCE), path)
+    shard = next((path / folder).glob("*.parquet"))
+    shard.write_bytes(shard.read_bytes()[:-20])
+    options: dict[str, Any] = {folder: True, "report": False, "allow_secrets": allow_secrets}
+    refused(path, hub, rf"{folder}/.*\.parquet: is damaged", **options)
 
 
 def test_a_damaged_shard_of_a_run_from_before_there_was_a_digest(hub: Hub, tmp_path: Path) -> None:
@@ -251,6 +266,52 @@ def test_a_key_in_a_row(hub: Hub, tmp_path: Path, key: str) -> None:
     assert sent(tmp_path / "run", allow_secrets=True).changed
 
 
+KEY = next(iter(KEYS))
+
+
+@pytest.mark.parametrize("around", ["令牌{}。", "HF_{}_1", "'{}'", "日本{}"])
+def test_a_key_with_no_space_before_it(hub: Hub, tmp_path: Path, around: str) -> None:
+    said = around.format(KEY)
+    recipe = one_step(tmp_path, [{"text": f"Ticket {n}."} for n in range(9)], output=LICENCE)
+    run(recipe, tmp_path / "run", Model(lambda request: said if "Ticket 7." in request.messages[0].content else "no"))
+    refused(tmp_path / "run", hub, r"row 8, column 'summary': holds what looks like a Hugging Face token")
+
+
+@pytest.mark.parametrize("value", [["a", KEY], {"deep": [f"a\n{KEY}"]}])
+def test_a_key_in_a_list_or_behind_a_line_end_of_json(hub: Hub, tmp_path: Path, value: Any) -> None:
+    plain: Any = ["a"] if isinstance(value, list) else {}
+    rows = [{"text": f"Ticket {n}.", "more": value if n == 7 else plain} for n in range(9)]
+    run(one_step(tmp_path, rows, output=LICENCE), tmp_path / "run")
+    refused(tmp_path / "run", hub, r"row 8, column 'more': holds what looks like a Hugging Face token")
+
+
+@pytest.mark.parametrize("secret", ['of "two" words', "two\nlines of it", "a<b>&c and more", "schön ist es"])
+def test_a_secret_as_json_and_html_write_it(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, secret: str
+) -> None:
+    rows: list[dict[str, Any]] = [{"text": f"Ticket {n}.", "more": {"n": secret} if n == 7 else {}} for n in range(9)]
+    run(one_step(tmp_path, rows, output=LICENCE), tmp_path / "run")
+    monkeypatch.setenv("MY_PASSWORD", secret)
+    refused(tmp_path / "run", hub, "row 8, column 'more': holds the value of MY_PASSWORD", report=False)
+    own = {"MY_PASSWORD": secret}
+    for name, written in (("recipe.yaml", f"# a\n# {secret}\n"), ("report.html", f"<p>\n{html.escape(secret)}</p>")):
+        content = written.encode()
+        with pytest.raises(UserError, match=rf"{name}:2: holds the value of MY_PASSWORD"):
+            require_none([Upload(name, content, len(content), "")], own)
+
+
+def test_the_key_that_the_recipe_names_is_a_secret(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"text": f"Ticket {n}."} for n in range(9)]
+    recipe = one_step(tmp_path, rows, output=LICENCE, engine={"kind": "server", "api_key_env": "MY_KEY"})
+    made = json.loads(recipe.read_text())
+    del made["engine"]["script"]
+    recipe.write_text(json.dumps(made | {"engine": made["engine"] | {"urls": ["http://127.0.0.1:9/v1"]}}))
+    run(recipe, tmp_path / "run", Model(lambda request: "open sesame" if "7." in text_of(request) else "no"))
+    monkeypatch.setenv("OTHER", "Ticket 8.")
+    monkeypatch.setenv("MY_KEY", "open sesame")
+    refused(tmp_path / "run", hub, "row 8, column 'summary': holds the value of MY_KEY", report=False)
+
+
 def test_a_key_in_the_recipe_is_named_by_its_line(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = a_run(tmp_path)
     text = (path / "recipe.yaml").read_text()
@@ -263,6 +324,11 @@ def test_a_key_in_the_recipe_is_named_by_its_line(hub: Hub, tmp_path: Path, monk
     assert "no form" not in str(caught.value)
     (path / "recipe.yaml").write_text(f"{text}# {OWNER}\n")
     refused(path, hub, r"(README\.md|recipe\.yaml):\d+: holds the value of HF_TOKEN")
+
+
+def test_a_password_that_is_no_utf_8_stops_nothing(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_PASSWORD", "geheim\udcff\udcfe12")
+    assert sent(a_run(tmp_path)).changed
 
 
 def test_words_that_look_a_little_like_keys_are_none(hub: Hub, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -20,7 +21,7 @@ from factory.reporting.page import GENERATOR
 
 from .. import private_pieces
 from ..driver import in_process
-from ..small_runs import Model
+from ..small_runs import Model, one_step, run, text_of
 from .made import manifest_of
 
 KINDS = ("self_instruct", "evol_instruct", "filters", "table")
@@ -76,6 +77,20 @@ def test_every_kind_of_run_gets_the_panels_that_it_has_something_for(runs: dict[
     assert shown["table"] == {"Summary", "Funnel", "Real rows beside made ones", "Notes of the steps"} | (
         shown["table"] & {"Lineage of some records"}
     )
+
+
+def test_numbers_without_end_are_shown(tmp_path: Path) -> None:
+    numbers = [float("nan"), float("inf"), float("-inf"), 1e308, 2.5, None]
+    texts = [f"Ticket {n}." for n in range(len(numbers))]
+    file = one_step(tmp_path, [{"text": "unused"}])
+    pq.write_table(pa.table({"text": texts, "x": numbers}), tmp_path / "rows.parquet")
+    made = json.loads(file.read_text())
+    made["steps"][0] = {"rows": {"path": "rows.parquet"}}
+    file.write_text(json.dumps(made))
+    run(file, tmp_path / "run", Model(lambda request: "" if "3." in text_of(request) else "fine"))
+    done = factory.report(tmp_path / "run")
+    assert done.disagreements == ()
+    assert re.search("<dt>x</dt><dd>(-?inf|nan)</dd>", done.path.read_text())
 
 
 def test_what_is_left_out_says_why(runs: dict[str, Path], tmp_path: Path) -> None:

@@ -138,6 +138,15 @@ def test_a_killed_run_says_what_to_do(tmp_path: Path) -> None:
         assert ask("/api/records").json["rows"] == []
 
 
+def test_a_run_that_has_just_ended_is_never_called_killed(tmp_path: Path) -> None:
+    path = run(one_step(tmp_path, tickets(5)), tmp_path / "out").path
+    ended = (path / "manifest.json").read_text()
+    (path / "manifest.json").write_text(json.dumps({**json.loads(ended), "status": "running"}))
+    desk = Desk(path)  # its thread looks once a second; here it has not begun
+    (path / "manifest.json").write_text(ended)
+    assert desk.state()["status"] == "complete"
+
+
 def test_a_failed_run_shows_its_error(tmp_path: Path) -> None:
     def broken(request: object) -> str:
         raise FactoryError("the model is gone.")

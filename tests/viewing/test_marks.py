@@ -76,6 +76,27 @@ def test_a_line_that_a_crash_has_cut_costs_that_line_alone(path: Path) -> None:
         assert ask("/api/run").json["marks_broken"] == 1
 
 
+def test_marks_of_ids_that_no_run_gives_break_nothing(path: Path, tmp_path: Path) -> None:
+    strange = ["-1234567890123456789", "+1234567890123456789", "0x34567890123456789", "", "\ud800", "＝1"]
+    for name in strange:
+        Marks(path).add(name, "good", name)
+    with served(path) as ask:
+        assert ask("/api/records?mark=good").json["total"] == 0
+        assert ask("/api/marks.jsonl").body.decode().count("\n") == len(strange)
+    assert export_marks(path, tmp_path / "marks.csv") == len(strange)
+    assert "'＝1,good,'＝1" in (tmp_path / "marks.csv").read_text(encoding="utf-8")
+
+
+def test_an_export_never_replaces_the_marks_themselves(path: Path, tmp_path: Path) -> None:
+    Marks(path).add(next(iter(read_shards(path / "data")))["record_id"], "good")
+    before = (path / "marks.jsonl").read_bytes()
+    (tmp_path / "link").symlink_to(path)
+    for target in (path / "marks.jsonl", tmp_path / "link" / "marks.jsonl"):
+        with pytest.raises(FactoryError, match="is where the marks themselves are kept"):
+            export_marks(path, target)
+    assert (path / "marks.jsonl").read_bytes() == before
+
+
 def test_another_process_is_seen_at_once(path: Path) -> None:
     name = next(iter(read_shards(path / "data")))["record_id"]
     with served(path) as ask:

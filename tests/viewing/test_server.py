@@ -12,10 +12,13 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from factory.viewing.view import opened
 
+from ..small_runs import Model, one_step, run
 from .looked_at import HOSTILE, Client, Reply, served, until
 
 
@@ -96,7 +99,8 @@ def test_no_path_leads_out(ask: Client, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "named", ["../manifest.json", "/etc/passwd", "..", "%00", "0" * 5000, "zzzz", "-1", "0x1", "١٢٣٤", "abcd"]
+    "named",
+    ["../manifest.json", "/etc/passwd", "..", "%00", "0" * 5000, "zzzz", "-1", "-" + "1" * 20, "0x1", "١٢٣٤", "abcd"],
 )
 def test_what_names_no_record_is_one_sentence(ask: Client, named: str) -> None:
     for parameter in ("id", "key"):
@@ -122,6 +126,7 @@ def test_too_much_is_refused(ask: Client) -> None:
     refused(ask("/api/records?q=" + "a" * 70_000), 414)
     refused(ask("/api/records?" + "&".join(f"a{n}=1" for n in range(100))), 400)
     refused(ask.post("/api/marks", {"id": "x" * 70_000}), 413)
+    refused(ask.post("/api/marks", {"id": "x"}, Content_Length="9" * 5000), 413)
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "TRACE", "CONNECT", "MADE-UP"])
@@ -220,3 +225,19 @@ def test_it_ends_within_a_second_with_open_connections(hostile: Path) -> None:
 
 def test_json_never_breaks_on_lone_surrogates_or_numbers_that_json_lacks(ask: Client) -> None:
     assert json.loads(ask("/api/records?q=%ED%A0%80").body)["total"] == 0
+
+
+def test_numbers_that_json_lacks_are_no_numbers_to_order_by(tmp_path: Path) -> None:
+    numbers = [float("nan"), float("inf"), float("-inf"), 1e308, 2.5, None, -1.0]
+    file = one_step(tmp_path, [{"text": "unused"}])
+    table = pa.table({"text": [f"Ticket {n}." for n in range(len(numbers))], "x": numbers})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    made = json.loads(file.read_text())
+    made["steps"][0] = {"rows": {"path": "rows.parquet"}}
+    file.write_text(json.dumps(made))
+    run(file, tmp_path / "run", Model(lambda request: "fine"))
+    with served(tmp_path / "run") as ask:
+        for query, found in (("sort=up", [-1.0, 2.5]), ("sort=down", [2.5, -1.0]), ("low=0", [2.5])):
+            rows = ask(f"/api/records?state=kept&measure=x&{query}").json["rows"]
+            assert [row["value"] for row in rows if row["value"] is not None] == found
+            assert len(rows) == (1 if query == "low=0" else len(numbers))

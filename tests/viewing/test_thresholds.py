@@ -6,6 +6,7 @@ import json
 import random
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -137,6 +138,57 @@ def test_lengths_are_counted_again(tmp_path: Path, limit: str, unit: str) -> Non
         assert rule.setting == f"length.{limit}"
         assert scores_of(desk, rule).kept_scores.tolist() == kept
         assert what_if(rule, scores_of(desk, rule), rule.threshold)["leaving"] == 0
+
+
+MANY = [" ".join(WORDS[place : place + 1 + place % 9]) for place in range(40)]
+
+
+def changed_by(path: Path, desk: Desk, rule: Rule, at: float) -> tuple[int, int]:
+    """Rows that enter and leave when the command that is named is carried out."""
+    words = shlex.split(command(rule, str(path), at))
+    new = path.parent / f"new-{len(list(path.parent.iterdir()))}"
+    factory.refilter(path, new, [words[-1]], base=path.parent, progress=False)
+    before, after = ({row["record_id"] for row in read_shards(run / "data")} for run in (path, new))
+    return len(after - before), len(before - after)
+
+
+@pytest.mark.parametrize(
+    "filter_",
+    [
+        {"decontaminate": {"field": "text", "against": ["known.txt"], "ngram": 2}},
+        {"decontaminate": {"field": "text", "against": ["known.txt"], "ngram": 2, "min_share": 0.05}},
+        {"quality": {"field": "text", "length": {"min_words": 3}}},
+        {"quality": {"field": "text", "length": {"max_words": 7}}},
+    ],
+)
+def test_the_named_command_does_what_the_page_counts(tmp_path: Path, filter_: dict[str, Any]) -> None:
+    (tmp_path / "known.txt").write_text(f"{' '.join(WORDS)}\n")
+    longer = 9 if "decontaminate" in filter_ else 0  # shorter rows are not told by a number of n-grams alone
+    texts = [
+        f"{text} {' '.join(f'w{place}x{n}' for n in range(place % 4 + longer))}" for place, text in enumerate(MANY)
+    ]
+    file = one_step(tmp_path, [{"text": text} for text in texts if len(text.split()) != 2])
+    told = json.loads(file.read_text())
+    told["steps"].append(filter_)
+    file.write_text(json.dumps(told))
+    path = run(file, tmp_path / "out", Model()).path
+    with desk_of(path) as desk:
+        (rule,) = rules(desk.shelf.index.columns(), desk.manifest)
+        scores = scores_of(desk, rule)
+        exact = sorted(set(scores.rejected_scores))
+        for at in (*exact[:: max(1, len(exact) // 4)], 4.5):
+            if at <= 1 or "min_share" not in str(filter_):
+                found = what_if(rule, scores, float(at))
+                entering, leaving = changed_by(path, desk, rule, float(at))
+                assert (found["entering"], found["leaving"] or 0) == (entering, leaving), at
+
+
+def test_the_command_has_every_digit(judged: tuple[Path, Path]) -> None:
+    with desk_of(judged[0]) as desk:
+        for at in (1 / 3, 6 / 13, 1e-7, 0.1 + 0.2, 3.0):
+            said = command(rule_of(desk, "too_similar"), "runs/x", at).rpartition("=")[2]
+            assert float(said) == at
+            assert "e" not in said
 
 
 def test_a_novelty_test_that_has_turned_nothing_away_can_be_tightened(tmp_path: Path) -> None:

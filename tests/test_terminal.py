@@ -16,7 +16,7 @@ from factory.inspection import Shown, Story
 from factory.planner import Plan, PlanLine
 from factory.records import Provenance, Record, Verdict
 from factory.runner import RunResult
-from factory.terminal.layout import WIDTH, table
+from factory.terminal.layout import WIDTH, field_text, table
 from factory.terminal.listing import catalogue_text
 from factory.terminal.plans import plan_text
 from factory.terminal.runs import result_text, shown_text
@@ -102,6 +102,17 @@ def test_the_end_of_a_run_fits() -> None:
     assert "… (2,500 characters)" in text
     assert "partial: a budget was spent" in text
     assert "factory why runs/demo abababababababababab" in text
+
+
+def test_a_long_path_stays_whole_at_the_end_of_a_run_and_one_row_is_one_row() -> None:
+    path = Path("runs") / ("long" * 10)
+    text = result_text(RunResult(path, "complete", "", 1, 0, manifest(), [record(text="a")]), preview=False)
+    assert f"1 row in {path}/data (rejected ones in\n  {path}/rejected)" in text
+
+
+def test_blank_lines_of_a_field_end_without_spaces() -> None:
+    assert field_text("text", "a\n\nb") == "  text:\n    a\n\n    b"
+    assert field_text("input", "") == "  input:"
 
 
 def test_a_run_without_rows_recommends_only_what_works() -> None:

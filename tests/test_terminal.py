@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from factory.catalogue import Entry, ls
@@ -79,6 +79,7 @@ def test_a_table_wraps_text_that_is_too_long_and_loses_none_of_it() -> None:
     assert first[0].endswith("12,345")
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.tuples(st.text("ab c", max_size=90), st.text("de f", max_size=90), st.integers(0, 10**9)), min_size=1)
 )
@@ -185,6 +186,22 @@ def test_a_story_fits_and_clips_what_is_long_unless_all_is_wanted() -> None:
     assert "characters)" not in full
     assert full.count("Yes") == 600
     assert widest(short) <= len(LONG) + 6  # a name is never broken
+
+
+def test_a_lineage_tells_the_last_parent_from_the_others() -> None:
+    def one(name: str, *parents: str) -> Story:
+        provenance = {"step": "made", "method": "made", "parents": list(parents), "prompt": None}
+        return Story(name, "kept", {"text": name * 4}, provenance, None, "made", [])
+
+    text = story_text([one("a", "b", "c"), one("b", "d"), one("c", "d"), one("d")], full=False)
+    assert text.split("\n\n")[1].splitlines() == [
+        "lineage:",
+        "[a] made: aaaa",
+        "├─ [b] made: bbbb",
+        "│  └─ [d] made: dddd",
+        "└─ [c] made: cccc",
+    ]
+    assert "made by made\n" in text
 
 
 def test_what_a_model_writes_does_not_steer_the_terminal() -> None:

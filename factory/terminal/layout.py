@@ -54,9 +54,9 @@ def _wrapped(text: str, width: int) -> list[str]:
     return [line.replace("/ ", "/") for line in lines] or [""]
 
 
-def fill(text: str) -> str:
+def fill(text: str, width: int = WIDTH) -> str:
     """A sentence over several lines; paths and commands stay whole."""
-    return textwrap.fill(text, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def rows_of(count: int) -> str:
@@ -108,7 +108,7 @@ def printable(text: str) -> str:
 
 def indented(sentence: str) -> str:
     """A sentence, wrapped and two columns in."""
-    return textwrap.indent(fill(sentence), "  ")
+    return textwrap.indent(fill(sentence, WIDTH - 2), "  ")
 
 
 def measured(verdict: Verdict) -> str:

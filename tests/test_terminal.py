@@ -141,6 +141,17 @@ def test_show_fits() -> None:
     assert widest(text) <= len(LONG) + 4  # a name is never broken
 
 
+def test_show_of_a_run_that_is_going_on_says_that_counts_come_later() -> None:
+    told = shown_text(Shown(manifest(message="", status="running", engine=""), [], [], in_use=True))
+    assert (
+        told.splitlines()[0]
+        == "demo  (running; its counts are written when it ends, 'factory view' shows its"
+    )
+    assert "engine    not known yet" in told
+    ended = shown_text(Shown(manifest(message="", status="running", engine=""), [], []))
+    assert "ended without warning" in ended
+
+
 def test_a_plan_fits() -> None:
     lines = [
         PlanLine(LONG, "requests", 10, 20, 30, 5, 123_456_789, 987_654_321, "estimated from " + "this and that, " * 12),

@@ -81,9 +81,13 @@ def shown_text(shown: Shown) -> str:
     stages = [stage for step in manifest["steps"] for stage in step["stages"].values()]
     written = sum(stage["completion_tokens"] for stage in stages)
     head = [
-        f"{manifest['name']}  ({_state(shown)})",
+        fill(f"{manifest['name']}  ({_state(shown)})"),
         fact("model", manifest["model"] if asks_model(manifest) else "; ".join(trained(manifest))),
-        fact("engine", manifest["engine"] or ("none needed" if finished else "not started yet")),
+        fact(
+            "engine",
+            manifest["engine"]
+            or ("none needed" if finished else "not known yet" if shown.in_use else "not started yet"),
+        ),
         fact("rows", f"{manifest['rows']:,}{'' if finished else ' so far, the dataset is not written yet'}"),
         fact("requests", f"{requests['asked']:,} asked, {requests['reused']:,} reused in the last session"),
         fact("tokens", f"{sum(stage['prompt_tokens'] for stage in stages):,} in, {written:,} out"),
@@ -105,6 +109,8 @@ def _state(shown: Shown) -> str:
     status, message = manifest["status"], manifest["message"]
     if status == "running" and not shown.in_use:
         return f"ended without warning; the same command goes on with {shown.answers:,} answers in the journal"
+    if status == "running":
+        return "running; its counts are written when it ends, 'factory view' shows its records now"
     if status == "interrupted":
         return str(message)
     return f"{status}: {message}" if message else str(status)

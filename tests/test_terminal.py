@@ -143,10 +143,7 @@ def test_show_fits() -> None:
 
 def test_show_of_a_run_that_is_going_on_says_that_counts_come_later() -> None:
     told = shown_text(Shown(manifest(message="", status="running", engine=""), [], [], in_use=True))
-    assert (
-        told.splitlines()[0]
-        == "demo  (running; its counts are written when it ends, 'factory view' shows its"
-    )
+    assert told.splitlines()[0] == "demo  (running; its counts are written when it ends, 'factory view' shows its"
     assert "engine    not known yet" in told
     ended = shown_text(Shown(manifest(message="", status="running", engine=""), [], []))
     assert "ended without warning" in ended

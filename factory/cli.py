@@ -206,13 +206,14 @@ def view(
 ) -> None:
     """Show a run on a local page: search, lineage, thresholds, marks.
 
-    The page is served on 127.0.0.1 until Ctrl-C, to whoever has the link. Nothing is written, but marks with --marks.
+    The page is served on 127.0.0.1 until Ctrl-C, to whoever has the link. Nothing is written, except marks with --marks.
     """
     from factory.viewing.view import export_marks as write
     from factory.viewing.view import view as show_page
 
     if export_marks is not None:
-        typer.echo(f"{export_marks}: {write(directory, export_marks):,} marks")
+        count = write(directory, export_marks)
+        typer.echo(f"{export_marks}: {count:,} {'mark' if count == 1 else 'marks'}")
         return
     show_page(directory, port=port, browser=browser, marks=marks, compare=compare, say=typer.echo)
 
@@ -609,6 +610,15 @@ def _clash() -> str | None:
     )
 
 
+def _for_people(sentence: str) -> str:
+    """A sentence that breaks between words, where a terminal shows it."""
+    if not sys.stderr.isatty() or "\n" in sentence:
+        return sentence
+    from factory.terminal.layout import fill
+
+    return fill(sentence)
+
+
 def main() -> None:
     """Run a command; errors of the user print one sentence, bugs a traceback."""
     for stream in (sys.stdout, sys.stderr):
@@ -619,7 +629,7 @@ def main() -> None:
     try:
         app()
     except FactoryError as error:
-        typer.echo(str(error) if isinstance(error, RecipeError) else f"error: {error}", err=True)
+        typer.echo(str(error) if isinstance(error, RecipeError) else _for_people(f"error: {error}"), err=True)
         sys.exit(error.exit_code)
 
 

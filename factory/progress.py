@@ -42,7 +42,7 @@ class Progress:
     def say(self, sentence: str) -> None:
         """Show one sentence above the table."""
         if self._enabled:
-            self._console.print(Text(sentence, style="dim"))
+            self._console.print(Text(sentence, style="dim"), soft_wrap=not self._console.is_terminal)
 
     def start(self, session: Session) -> None:
         """Begin to report."""

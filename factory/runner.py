@@ -250,7 +250,7 @@ class _Run:
             )
         if self.session.ledger.refused:
             self.journal.set_meta("budget", self.session.ledger.mark)
-        self.progress.say(f"writing {self.collected.rows:,} rows")
+        self.progress.say(f"writing {self.collected.rows:,} {'row' if self.collected.rows == 1 else 'rows'}")
         take_audits(self.session.stats, self.directory.artifacts)
         try:
             staging = self.directory.staging

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from factory.catalogue import Entry, ls
@@ -16,7 +16,7 @@ from factory.inspection import Shown, Story
 from factory.planner import Plan, PlanLine
 from factory.records import Provenance, Record, Verdict
 from factory.runner import RunResult
-from factory.terminal.layout import WIDTH, table
+from factory.terminal.layout import WIDTH, field_text, table
 from factory.terminal.listing import catalogue_text
 from factory.terminal.plans import plan_text
 from factory.terminal.runs import result_text, shown_text
@@ -79,6 +79,7 @@ def test_a_table_wraps_text_that_is_too_long_and_loses_none_of_it() -> None:
     assert first[0].endswith("12,345")
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.tuples(st.text("ab c", max_size=90), st.text("de f", max_size=90), st.integers(0, 10**9)), min_size=1)
 )
@@ -104,6 +105,17 @@ def test_the_end_of_a_run_fits() -> None:
     assert "factory why runs/demo abababababababababab" in text
 
 
+def test_a_long_path_stays_whole_at_the_end_of_a_run_and_one_row_is_one_row() -> None:
+    path = Path("runs") / ("long" * 10)
+    text = result_text(RunResult(path, "complete", "", 1, 0, manifest(), [record(text="a")]), preview=False)
+    assert f"1 row in {path}/data (rejected ones in\n  {path}/rejected)" in text
+
+
+def test_blank_lines_of_a_field_end_without_spaces() -> None:
+    assert field_text("text", "a\n\nb") == "  text:\n    a\n\n    b"
+    assert field_text("input", "") == "  input:"
+
+
 def test_a_run_without_rows_recommends_only_what_works() -> None:
     text = result_text(RunResult(Path("runs/demo"), "complete", "", 0, 0, manifest(), []), preview=False)
     assert text.endswith("Next:\n  factory show runs/demo")
@@ -127,6 +139,14 @@ def test_show_fits() -> None:
     assert "1:02:05" in text
     assert "(score 0.812, threshold 0.7)" in text
     assert widest(text) <= len(LONG) + 4  # a name is never broken
+
+
+def test_show_of_a_run_that_is_going_on_says_that_counts_come_later() -> None:
+    told = shown_text(Shown(manifest(message="", status="running", engine=""), [], [], in_use=True))
+    assert told.splitlines()[0] == "demo  (running; its counts are written when it ends, 'factory view' shows its"
+    assert "engine    not known yet" in told
+    ended = shown_text(Shown(manifest(message="", status="running", engine=""), [], []))
+    assert "ended without warning" in ended
 
 
 def test_a_plan_fits() -> None:
@@ -174,6 +194,22 @@ def test_a_story_fits_and_clips_what_is_long_unless_all_is_wanted() -> None:
     assert "characters)" not in full
     assert full.count("Yes") == 600
     assert widest(short) <= len(LONG) + 6  # a name is never broken
+
+
+def test_a_lineage_tells_the_last_parent_from_the_others() -> None:
+    def one(name: str, *parents: str) -> Story:
+        provenance = {"step": "made", "method": "made", "parents": list(parents), "prompt": None}
+        return Story(name, "kept", {"text": name * 4}, provenance, None, "made", [])
+
+    text = story_text([one("a", "b", "c"), one("b", "d"), one("c", "d"), one("d")], full=False)
+    assert text.split("\n\n")[1].splitlines() == [
+        "lineage:",
+        "[a] made: aaaa",
+        "├─ [b] made: bbbb",
+        "│  └─ [d] made: dddd",
+        "└─ [c] made: cccc",
+    ]
+    assert "made by made\n" in text
 
 
 def test_what_a_model_writes_does_not_steer_the_terminal() -> None:

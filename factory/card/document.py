@@ -33,6 +33,11 @@ OF_INSTRUCTIONS = {
     "is_classification": "whether the answer is one of a few labels",
     "instruction_id": "the same for all rows of one instruction",
 }
+OF_EVOLUTIONS = {
+    "epoch": "round of evolution; 0 for the tasks that it began with",
+    "operation": "how the task was evolved",
+    "parent_id": "id of the record that it was evolved from",
+}
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ def card(manifest: dict[str, Any], data: Path, recipe: str, published: Published
     lines = [header(manifest, found), "", f"# {manifest['name']}", "", *_opening(manifest, found)]
     lines += _loading(published)
     lines += _examples(manifest, found)
-    lines += _columns(found)
+    lines += _columns(manifest, found)
     lines += _funnel(manifest, published)
     lines += _privacy(manifest)
     lines += _evaluation(manifest)
@@ -83,7 +88,7 @@ def _opening(manifest: dict[str, Any], found: Shape) -> list[str]:
     lines = [f"**NOT PRIVATE:** {prose(why)}", ""] if (why := not_private(manifest)) else []
     lines += [contained(manifest["recipe"]["description"].strip()) or "A dataset made by dataset factory.", ""]
     size = f"{found.file_bytes / 1e6:,.1f} MB" if found.file_bytes >= 10**6 else f"{found.file_bytes / 1e3:,.0f} kB"
-    lines += [f"{found.rows:,} rows, {size}. {_made_by(manifest)}", ""]
+    lines += [f"{found.rows:,} {'row' if found.rows == 1 else 'rows'}, {size}. {_made_by(manifest)}", ""]
     if manifest["status"] == "preview":
         lines += ["**Preview:** a few rows of a run that was not carried to its end.", ""]
     if manifest["message"]:
@@ -108,14 +113,30 @@ def _examples(manifest: dict[str, Any], found: Shape) -> list[str]:
     """The first rows; none of rows that may not be shared."""
     if not found.examples or not_private(manifest):
         return []
-    lines = ["## Rows", "", f"The first {len(found.examples)}, long values cut:" if len(found.examples) > 1 else ""]
+    several = len(found.examples) > 1
+    lines = ["## Rows", "", f"The first {len(found.examples)}, long values cut:" if several else "Long values are cut:"]
     return [*lines, "", *(line for example in found.examples for line in (fenced(example, "text"), ""))]
 
 
-def _columns(found: Shape) -> list[str]:
-    told = MEANINGS | (OF_INSTRUCTIONS if {"instruction", "output"} <= set(own_columns(found.schema)) else {})
+def _columns(manifest: dict[str, Any], found: Shape) -> list[str]:
+    there = set(own_columns(found.schema))
+    told = MEANINGS | (OF_INSTRUCTIONS if {"instruction", "output"} <= there else {})
+    told |= OF_EVOLUTIONS if set(OF_EVOLUTIONS) <= there else {}
+    told |= _scores(manifest)
     rows = [(code(field.name), type_name(field.type), told.get(field.name, "")) for field in found.schema]
     return ["## Columns", "", *table(("column", "type", "what"), rows), ""] if rows else []
+
+
+def _scores(manifest: dict[str, Any]) -> dict[str, str]:
+    """Columns that judges have written."""
+    written = [next(iter(step.items())) for step in manifest["recipe"]["steps"] if isinstance(step, dict)]
+    judges = [options or {} for method, options in written if method == "judge"]
+    return {
+        options.get("column", "difficulty"): "score from {:g} to {:g}, by a model".format(
+            *options.get("scale", (1, 10))
+        )
+        for options in judges
+    }
 
 
 def _funnel(manifest: dict[str, Any], published: Published | None) -> list[str]:

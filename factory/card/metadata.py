@@ -69,7 +69,7 @@ def _config(shape: Shape) -> dict[str, Any]:
     # 'datasets' finds a folder's rows in its cache by this block alone: with the same words it would give old rows.
     return {
         "config_name": "default",
-        "description": f"{shape.rows} rows, {shape.digest}",
+        "description": f"{shape.rows} {'row' if shape.rows == 1 else 'rows'}, {shape.digest}",
         "data_files": [{"split": "train", "path": "data/train-*"}],
     }
 

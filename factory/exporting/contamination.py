@@ -57,4 +57,4 @@ def removed(item: Item, verdict: Verdict, row: dict[str, object]) -> dict[str, o
     place, _, words = (verdict.evidence or "").rpartition(": ")
     at = _PLACE.fullmatch(place)
     where = {"file": place, "row": None} if at is None else {"file": at["file"], "row": int(at["row"])}
-    return {**item.ids, **where, "shares": words, "ngrams_shared": verdict.score, "removed": row}
+    return {**item.ids, **where, "shares": words, "ngrams_shared": int(verdict.score or 0), "removed": row}

@@ -47,7 +47,7 @@ class Pairs:
         """
         source.require(settings)
         if settings.pair == "tasks":
-            source.require_column(f"a run of evol_instruct; --pair tasks needs '{PARENT}'", PARENT)
+            source.require_parents(PARENT)
         self._source, self._settings = source, settings
         self.score = score_column(source, settings)
         self.left_out: Counter[str] = Counter()
@@ -109,10 +109,14 @@ class Pairs:
     def _nothing(self) -> UserError:
         told = ", ".join(f"{count:,} {reason}" for reason, count in self.left_out.items())
         scores = "no judge has scored the answers" if self.score is None else f"scores are those of '{self.score}'"
+        needed = (
+            "--pair tasks needs several evolutions of one task: give a row several times to evol_instruct."
+            if self._settings.pair == "tasks"
+            else "Pairs need several answers to one question and a judge that reads them (give a row several times, and "
+            "name its column with --score), or, with --pair tasks, a run of evol_instruct."
+        )
         return UserError(
-            f"{self._source.path}: no rows make a preference pair ({told or 'no rows'}; {scores}). Pairs need several "
-            "answers to one question and a judge that reads them (give a row several times, and name its column with "
-            "--score), or, with --pair tasks, a run of evol_instruct."
+            f"{self._source.path}: no rows make a preference pair ({told or 'no rows'}; {scores}). {needed}"
         )
 
 

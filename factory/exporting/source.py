@@ -83,6 +83,14 @@ class Source:
             f"are {', '.join(self.columns)}{advice}."
         )
 
+    def require_parents(self, name: str) -> None:
+        """Check that rows tell which task they were evolved from."""
+        if name not in self.columns:
+            raise UserError(
+                f"{self.path / 'data'}: no column '{name}'; --pair tasks is for a run of evol_instruct, there are "
+                f"{', '.join(self.columns)}."
+            )
+
     def rows(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
         """The kept rows: these columns, `record_id`, and the root under the name `provenance`."""
         wanted = [name for name in dict.fromkeys(columns) if name in self.columns]

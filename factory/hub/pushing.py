@@ -121,7 +121,7 @@ def push(
             raise UserError(
                 f"{repo_id}: a push needs a token: set HF_TOKEN to one of {remote.endpoint}/settings/tokens that may write."
             )
-        said = message or f"{manifest['name']}: {manifest['rows']:,} rows"
+        said = message or f"{manifest['name']}: {manifest['rows']:,} {'row' if manifest['rows'] == 1 else 'rows'}"
         commit, changed, deleted = _send(plan, said, progress=progress)
     return Pushed(repo_id, remote.url, commit, changed, not public, uploads, deleted, text, notes)
 

@@ -13,6 +13,7 @@ from typing import Any
 from factory.datasets_io.parquet import to_json
 
 MOST_COLUMNS = 12
+LONG = 40  # characters of a cell that is not squeezed
 
 
 class Markup(str):
@@ -24,8 +25,8 @@ class Markup(str):
 def text(value: object) -> str:
     """A value as HTML: numbers with thousands, markup as it is, all else escaped.
 
-    >>> text(1234), text("<b>"), text(0.12345), text(34.3), text(7.0), text(float("inf")), text(None)
-    ('1,234', '&lt;b&gt;', '0.123', '34.3', '7', 'inf', '-')
+    >>> text(1234), text("<b>"), text(0.12345), text(34.3), text(7.5), text(7.0), text(float("inf")), text(None)
+    ('1,234', '&lt;b&gt;', '0.123', '34.3', '7.5', '7', 'inf', '-')
     """
     if isinstance(value, Markup):
         return value
@@ -38,7 +39,9 @@ def text(value: object) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, float):
-        return f"{value:,.0f}" if value == round(value) else f"{value:,.{3 if abs(value) < 10 else 1}f}"
+        if value == round(value):
+            return f"{value:,.0f}"
+        return f"{value:,.{3 if (abs(value) < 10 and value != round(value, 1)) or abs(value) < 1 else 1}f}"
     return escape(str(value))
 
 
@@ -83,7 +86,8 @@ def _head(name: str, number: bool, *, sort: bool) -> str:
 
 def _cell(value: object, number: bool) -> str:
     if not number:
-        return f"<td>{text(value)}</td>"
+        kind = ' class="long"' if isinstance(value, str) and not isinstance(value, Markup) and len(value) > LONG else ""
+        return f"<td{kind}>{text(value)}</td>"
     told = "" if value is None else f' data-value="{value!r}"'
     return f'<td class="number"{told}>{text(value)}</td>'
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from factory.exporting import Exported
-from factory.terminal.layout import fill
+from factory.terminal.layout import fill, rows_of
 
 
 def exported_text(done: Exported) -> str:
@@ -39,9 +39,5 @@ def _split(name: str, count: int, files: list[Path]) -> str:
     if not files:
         return f"{name}: no rows, no file written"
     if len(files) == 1:
-        return f"{files[0]}: {_rows(count)}"
-    return f"{files[0]} … {files[-1].name}: {_rows(count)} in {len(files):,} files"
-
-
-def _rows(count: int) -> str:
-    return f"{count:,} rows"
+        return f"{files[0]}: {rows_of(count)}"
+    return f"{files[0]} … {files[-1].name}: {rows_of(count)} in {len(files):,} files"

@@ -8,7 +8,7 @@ from factory.comparison import Example
 from factory.filtering.run import FilterResult
 from factory.refiltering import RefilterResult
 from factory.terminal.claims import privacy_text
-from factory.terminal.layout import command_name, field_text, fill, indented, measured, table
+from factory.terminal.layout import command_name, field_text, fill, indented, measured, rows_of, table
 
 
 def refilter_text(result: RefilterResult) -> str:
@@ -28,7 +28,7 @@ def refilter_text(result: RefilterResult) -> str:
             parts.append(f"{what}, for example, with what {told}:")
             parts += [_example_text(example) for one in moved for example in one.examples]
     parts += [fill(f"{run.status}: {run.message}")] if run.message else []
-    parts.append(f"{run.rows:,} rows in {run.path}/data (rejected ones in {run.path}/rejected)")
+    parts.append(fill(f"{rows_of(run.rows)} in {run.path}/data (rejected ones in {run.path}/rejected)"))
     return "\n\n".join([*parts, _next_after_refilter(result), *privacy_text(run.manifest)])
 
 
@@ -44,7 +44,7 @@ def _example_text(example: Example) -> str:
 
 def _next_after_refilter(result: RefilterResult) -> str:
     command, path = command_name(), result.run.path
-    lines = ["Next:", f"  {command} show {path}"]
+    lines = ["Next:", f"  {command} show {path}", f"  {command} view {result.source} --compare {path}"]
     if result.lacking or result.ended:
         options = [f"--out {path}", *([] if result.base is None else [f"--base {result.base}"])]
         options += [f"--set {shlex.quote(setting)}" for setting in result.settings]
@@ -60,7 +60,7 @@ def filtered_text(result: FilterResult) -> str:
     rows += [("rejected", reason, f"{count:,}") for reason, count in result.rejected.items()]
     went_on = f", going on after row {result.resumed:,}" if result.resumed else ""
     speed = f"{result.seconds:,.1f} s{went_on}, {result.rows_per_s:,.0f} rows/s"
-    places = f"{result.kept:,} rows in {result.out}\n{result.read - result.kept:,} rejected in {result.rejected_path}"
+    places = f"{rows_of(result.kept)} in {result.out}\n{result.read - result.kept:,} rejected in {result.rejected_path}"
     compared = ", ".join(f"{name}: {column}" for name, column in result.compared.items())
     parts = [table(("rows", "by", "count"), rows), *([fill(f"column that was judged: {compared}")] if compared else [])]
     return "\n\n".join([*parts, speed, places])

@@ -54,9 +54,25 @@ def _wrapped(text: str, width: int) -> list[str]:
     return [line.replace("/ ", "/") for line in lines] or [""]
 
 
-def fill(text: str) -> str:
+def fill(text: str, width: int = WIDTH) -> str:
     """A sentence over several lines; paths and commands stay whole."""
-    return textwrap.fill(text, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def rows_of(count: int) -> str:
+    """A number of rows.
+
+    >>> rows_of(1), rows_of(1200)
+    ('1 row', '1,200 rows')
+    """
+    return f"{count:,} {'row' if count == 1 else 'rows'}"
+
+
+def fact(name: str, value: str) -> str:
+    """A line of a list of facts, their values one below the other."""
+    return textwrap.fill(
+        f"{name:<8}  {value}", WIDTH, subsequent_indent=" " * 10, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _is_number(text: str) -> bool:
@@ -77,9 +93,9 @@ def field_text(name: str, value: Any, clip: int = CLIP) -> str:
     for line in text.split("\n"):
         lines += textwrap.wrap(line, width - 4, replace_whitespace=False) or [""]
     return (
-        f"  {name}: {lines[0]}"
+        f"  {name}: {lines[0]}".rstrip()
         if len(lines) == 1 and len(name) + len(text) + 4 <= width
-        else "\n".join([f"  {name}:", *(f"    {line}" for line in lines)])
+        else "\n".join([f"  {name}:", *(f"    {line}".rstrip() for line in lines)])
     )
 
 
@@ -92,7 +108,7 @@ def printable(text: str) -> str:
 
 def indented(sentence: str) -> str:
     """A sentence, wrapped and two columns in."""
-    return textwrap.indent(fill(sentence), "  ")
+    return textwrap.indent(fill(sentence, WIDTH - 2), "  ")
 
 
 def measured(verdict: Verdict) -> str:

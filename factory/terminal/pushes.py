@@ -17,7 +17,9 @@ def pushed_text(pushed: Pushed, *, dry_run: bool) -> str:
         if not pushed.changed:
             return fill(f"nothing to do: {pushed.url} ({seen}) holds these {len(pushed.files):,} files already")
         gone = f", {len(pushed.deleted):,} of an earlier push deleted" if pushed.deleted else ""
-        told = fill(f"{len(pushed.files):,} files, {total}{gone}: commit {pushed.commit[:DIGITS]}")
+        told = fill(
+            f"{len(pushed.files):,} {'file' if len(pushed.files) == 1 else 'files'}, {total}{gone}: commit {pushed.commit[:DIGITS]}"
+        )
         return f"{told}\n{pushed.url} ({seen})"
     rows = [(upload.path, f"{upload.size:,}", upload.sha256[:DIGITS]) for upload in pushed.files]
     rows.append(("total", f"{sum(upload.size for upload in pushed.files):,}", ""))

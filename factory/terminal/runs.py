@@ -11,7 +11,7 @@ from factory.manifest import asks_model, funnel, trained
 from factory.progress import clock
 from factory.runner import RunResult
 from factory.terminal.claims import privacy_text
-from factory.terminal.layout import command_name, field_text, fill, record_text, table
+from factory.terminal.layout import command_name, fact, field_text, fill, record_text, rows_of, table
 
 FINISHED = ("complete", "partial", "preview")
 
@@ -29,7 +29,7 @@ def result_text(result: RunResult, *, preview: bool) -> str:
     parts.append(funnel_text(result.manifest))
     if result.message:
         parts.append(fill(f"{result.status}: {result.message}"))
-    parts.append(f"{result.rows:,} rows in {result.path}/data (rejected ones in {result.path}/rejected)")
+    parts.append(fill(f"{rows_of(result.rows)} in {result.path}/data (rejected ones in {result.path}/rejected)"))
     return "\n\n".join([*parts, _next_text(result), *privacy_text(result.manifest)])
 
 
@@ -81,13 +81,17 @@ def shown_text(shown: Shown) -> str:
     stages = [stage for step in manifest["steps"] for stage in step["stages"].values()]
     written = sum(stage["completion_tokens"] for stage in stages)
     head = [
-        f"{manifest['name']}  ({_state(shown)})",
-        f"model     {manifest['model'] if asks_model(manifest) else '; '.join(trained(manifest))}",
-        f"engine    {manifest['engine'] or ('none needed' if finished else 'not started yet')}",
-        f"rows      {manifest['rows']:,}{'' if finished else ' so far, the dataset is not written yet'}",
-        f"requests  {requests['asked']:,} asked, {requests['reused']:,} reused in the last session",
-        f"tokens    {sum(stage['prompt_tokens'] for stage in stages):,} in, {written:,} out",
-        f"time      {clock(manifest['seconds'])} with the engine at work, all sessions",
+        fill(f"{manifest['name']}  ({_state(shown)})"),
+        fact("model", manifest["model"] if asks_model(manifest) else "; ".join(trained(manifest))),
+        fact(
+            "engine",
+            manifest["engine"]
+            or ("none needed" if finished else "not known yet" if shown.in_use else "not started yet"),
+        ),
+        fact("rows", f"{manifest['rows']:,}{'' if finished else ' so far, the dataset is not written yet'}"),
+        fact("requests", f"{requests['asked']:,} asked, {requests['reused']:,} reused in the last session"),
+        fact("tokens", f"{sum(stage['prompt_tokens'] for stage in stages):,} in, {written:,} out"),
+        fact("time", f"{clock(manifest['seconds'])} with the engine at work, all sessions"),
     ]
     parts = ["\n".join(head), *privacy_text(manifest), funnel_text(manifest), stages_text(manifest)]
     if shown.kept:
@@ -105,6 +109,8 @@ def _state(shown: Shown) -> str:
     status, message = manifest["status"], manifest["message"]
     if status == "running" and not shown.in_use:
         return f"ended without warning; the same command goes on with {shown.answers:,} answers in the journal"
+    if status == "running":
+        return "running; its counts are written when it ends, 'factory view' shows its records now"
     if status == "interrupted":
         return str(message)
     return f"{status}: {message}" if message else str(status)

@@ -29,16 +29,17 @@ def _lineage(stories: Sequence[Story]) -> list[str]:
     if all(len(names) <= 1 for names in parents.values()):
         chain = list(reversed(stories))
         before = ["", *map(_text_of, chain)]
-        return [_branch(story, depth, before[depth]) for depth, story in enumerate(chain)]
+        leads = ["", *("   " * depth + "└─ " for depth in range(len(chain)))]
+        return [_branch(*each) for each in zip(chain, leads, before, strict=False)]
     lines: list[str] = []
-    todo, seen = [(stories[0].id, 0)], set[str]()
+    todo, seen = [(stories[0].id, "", "")], {stories[0].id}
     while todo:
-        name, depth = todo.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        lines.append(_branch(by_id[name], depth))
-        todo += [(parent, depth + 1) for parent in reversed(parents[name])]
+        name, lead, below = todo.pop()
+        lines.append(_branch(by_id[name], lead))
+        found = [parent for parent in dict.fromkeys(parents[name]) if parent not in seen]
+        seen.update(found)
+        ends = [("├─ ", "│  ")] * (len(found) - 1) + [("└─ ", "   ")]
+        todo += [(parent, below + one, below + two) for parent, (one, two) in zip(found, ends, strict=False)][::-1]
     more = len(lines) - LINEAGE_LINES
     return [*lines[:LINEAGE_LINES], f"  … and {more:,} more"] if more > 0 else lines
 
@@ -49,8 +50,8 @@ def _text_of(story: Story) -> str:
     return instruction if isinstance(instruction, str) else next(iter(texts), "")
 
 
-def _branch(story: Story, depth: int, before: str = "") -> str:
-    """One line of a tree: id, what it is, how its text begins, or goes on where the text before it begins so too."""
+def _branch(story: Story, lead: str, before: str = "") -> str:
+    """One line of a tree: its lead, id, what it is, how its text begins, or goes on where the text before it begins so too."""
     fields, step = story.fields, story.provenance["step"]
     kind = f"epoch {fields['epoch']}, {fields['operation']}" if fields.get("operation") else step
     state = "" if story.state in ("kept", "source row", "on the way") else f" ({story.state})"
@@ -60,9 +61,7 @@ def _branch(story: Story, depth: int, before: str = "") -> str:
         min(len(text), len(before)),
     )
     text = f"…{text[shared:]}" if shared > SHARED_CHARS else text
-    line = (
-        f"{'   ' * (depth - 1)}{'└─ ' if depth else ''}[{story.id}] {kind}{state}: {' '.join(printable(text).split())}"
-    )
+    line = f"{lead}[{story.id}] {kind}{state}: {' '.join(printable(text).split())}"
     return line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"
 
 
@@ -74,7 +73,8 @@ def _story_text(story: Story, *, clip: int, exchanges: bool) -> str:
         lines.append(indented(f"rejected in {story.step} by {verdict.rule}: {verdict.reason}{measured(verdict)}"))
         if verdict.evidence:
             lines.append(field_text("evidence", verdict.evidence, clip))
-    made = f"made by {provenance['step']} ({provenance['method']})"
+    made = f"made by {provenance['step']}"
+    made += f" ({provenance['method']})" if provenance["method"] != provenance["step"] else ""
     if provenance["prompt"]:
         made += f", prompt {provenance['prompt']} ({provenance['prompt_hash']}), seed {provenance['seed']}"
     lines.append(indented(made))

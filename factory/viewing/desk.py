@@ -150,7 +150,8 @@ class Desk:
             self._read_shards(shelf)
         shelf.done = True
         self._show(shelf)
-        self._say(f"{shelf.index.rows:,} records indexed, {shelf.index.file_bytes / 1e6:,.0f} MB of temporary file")
+        size = shelf.index.file_bytes / 1e6
+        self._say(f"{shelf.index.rows:,} records indexed{f', {size:,.0f} MB of temporary file' if size >= 1 else ''}")
 
     def _show(self, shelf: Shelf) -> None:
         with self._lock:

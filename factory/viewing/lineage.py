@@ -6,6 +6,7 @@ told of are read.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from factory.viewing.texts import BETWEEN
 MOST_ANCESTORS = 300
 MOST_CHILDREN = 100
 LINE_CHARS = 160
+_FRACTION = re.compile(r"-?\d+\.\d{5,}")
 
 
 def ancestry(columns: Columns, row: int) -> tuple[list[int], dict[int, list[int]]]:
@@ -68,7 +70,7 @@ def story(index: Index, reader: Reader, journal: Path, row: int) -> dict[str, An
 
 def line(index: Index, columns: Columns, row: int, query: str = "", width: int = LINE_CHARS) -> dict[str, Any]:
     """A record in one line: its id's number, state, step, verdict, and how its text begins."""
-    text = index.text(row).replace(BETWEEN, " · ").strip(" ·")
+    text = " · ".join(_piece(field, query) for field in index.text(row).split(BETWEEN) if field)
     code = int(columns.reasons[row])
     score = float(columns.scores[row])
     return {
@@ -80,6 +82,12 @@ def line(index: Index, columns: Columns, row: int, query: str = "", width: int =
         "threshold": None if code < 0 else columns.reason_names[code][3],
         "text": excerpt(text, query, width),
     }
+
+
+def _piece(field: str, query: str) -> str:
+    """A field as part of a line; a long fraction is rounded, unless it is what was searched for."""
+    long = _FRACTION.fullmatch(field) and not (query and query in field)
+    return f"{float(field):.4g}" if long else field
 
 
 def _exchange(request: Any, completion: Any) -> dict[str, Any]:

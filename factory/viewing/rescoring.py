@@ -148,7 +148,8 @@ class Rescorer:
         sources = (columns.states == SOURCE) if rule.rule == "rouge_l" else np.zeros(len(columns), bool)
         for row in [*np.flatnonzero(sources)[:MOST_TEXTS], *np.flatnonzero(accepted)]:
             record = self._reader.row(int(row))
-            if rule.field in record["fields"]:
+            instance = "instruction_id" in record["fields"]  # repeats its instruction, which is there itself
+            if rule.field in record["fields"] and not instance:
                 yield record["id"], record["fields"]
 
     def _told(self, base: Scores, keys: list[int], scores: Any, note: str) -> Scores:

@@ -126,6 +126,16 @@ def test_the_first_two_rows_are_shown_and_long_values_cut(hostile: Path) -> None
     assert "record_id" not in body
 
 
+def test_columns_of_judges_are_explained_and_one_row_is_one_row(tmp_path: Path) -> None:
+    jsonl(tmp_path / "rows.jsonl", [{"instruction": "Name a river.", "output": "The Nile."}])
+    judge = {"column": "difficulty", "scale": [0, 5]}
+    path = recipe(tmp_path, [{"rows": {"path": "rows.jsonl"}}, {"judge": judge}], output=LICENCE)
+    text = text_of(run(path, tmp_path / "run", Model(lambda request: "Score: 4")).path)
+    assert "| `difficulty` | float64 | score from 0 to 5, by a model |" in text
+    assert "\n1 row, " in text
+    assert "1 rows" not in text
+
+
 def test_a_card_of_self_instruct_names_method_models_reasons_and_paper(tmp_path: Path) -> None:
     result = run(self_instruct(tmp_path, 12, output=LICENCE), tmp_path / "run")
     head, body = split(text_of(tmp_path / "run"))

@@ -13,12 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from factory.datasets_io.parquet import read_shards
-from factory.viewing.batches import key_of, keys_of
+from factory.viewing.batches import KEPT, key_of, keys_of
 from factory.viewing.desk import Desk
+from factory.viewing.lineage import line
 from factory.viewing.pages import PAGE_ROWS, Wanted, page
 from factory.viewing.search import Search, excerpt
 from factory.viewing.texts import fold
 
+from ..small_runs import Model, one_step, run
 from .looked_at import HOSTILE, desk_of
 
 
@@ -162,6 +164,16 @@ def test_an_excerpt_shows_the_hit() -> None:
     assert shown.startswith("…")
     assert shown.endswith("…")
     assert len(shown) == 62
+
+
+def test_a_line_leaves_out_empty_fields_and_rounds_long_fractions(tmp_path: Path) -> None:
+    rows = [{"text": "a river", "empty": "", "score": 0.3157894736842105, "least": 0.5}]
+    with desk_of(run(one_step(tmp_path, rows), tmp_path / "out", Model(lambda request: "fine")).path) as desk:
+        index = desk.shelf.index
+        columns = index.columns()
+        row = int(np.flatnonzero(columns.states == KEPT)[0])
+        assert line(index, columns, row)["text"] == "a river · 0.3158 · 0.5 · fine"
+        assert "0.3157894736842105" in line(index, columns, row, "0.31578")["text"]
 
 
 def test_lists_of_texts_and_missing_values_are_searched_in_shards(tmp_path: Path, hostile: Path) -> None:

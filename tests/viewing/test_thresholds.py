@@ -19,7 +19,7 @@ from factory.novelty.rouge_l import RougeLPool
 from factory.viewing.desk import Desk
 from factory.viewing.thresholds import Rule, Scores, command, histogram, rules, what_if
 
-from ..small_runs import WORDS, Model, answer, one_step, run, self_instruct, text_of
+from ..small_runs import WORDS, Model, answer, one_step, prompt_file, run, self_instruct, text_of
 from .looked_at import desk_of, until
 
 
@@ -94,6 +94,23 @@ def test_self_instruct_measures_its_accepted_instructions_against_all_before(tmp
         assert 0.3 < scores.kept_scores.max() <= rule.threshold
         assert what_if(rule, scores, rule.threshold)["leaving"] == 0
         assert command(rule, "runs/x", 0.5) == ""
+
+
+def test_what_later_steps_read_is_not_taken_for_what_the_novelty_test_has_judged(tmp_path: Path) -> None:
+    file = self_instruct(tmp_path, accept=12, seed=5)
+    told = json.loads(file.read_text())
+    prompt_file(tmp_path / "title.jinja", "instruction", "Give a title")
+    told["steps"].append({"prompt": {"prompt": "title.jinja", "output": "title"}})
+    file.write_text(json.dumps(told))
+    path = run(file, tmp_path / "out", Model()).path
+    with desk_of(path) as desk:
+        for rule in rules(desk.shelf.index.columns(), desk.manifest):
+            if rule.step == "self_instruct" and rule.field == "instruction":
+                scores = scores_of(desk, rule)
+                assert scores.known
+                assert what_if(rule, scores, rule.threshold)["leaving"] == 0
+                accepted = [row for row in read_shards(path / "lineage") if "rouge_l" in json.loads(row["fields"])]
+                assert len(scores.kept) <= len(accepted)
 
 
 def test_the_border_shows_the_nearest_of_each_side(judged: tuple[Path, Path]) -> None:

@@ -42,7 +42,7 @@ def histogram(
     }
     total = sum(counts.values(), np.zeros(len(edges) - 1, np.int64))
     top = ticks(0, float(total.max() or 1), most=4)[-1]
-    axes = Axes((low, high), (0, top))
+    axes = Axes((low, float(edges[-1])), (0, top))
     floor = np.zeros(len(edges) - 1)
     parts = [axes.drawn(name, "rows")]
     for key, found in counts.items():
@@ -81,7 +81,7 @@ def _edges(low: float, high: float, bins: int, values: np.typing.NDArray[np.floa
     if not whole:
         return np.linspace(low, high, bins + 1)
     step = max(1, int(np.ceil((high - low) / bins)))
-    return np.arange(low, high + step + 1, step, dtype=np.float64).clip(None, high + 1)
+    return np.arange(low, high + step + 1, step, dtype=np.float64)
 
 
 def _bar(axes: Axes, edges: np.typing.NDArray[np.float64], at: int, floor: float, value: int, key: str) -> str:

@@ -12,6 +12,7 @@ from itertools import combinations
 from factory.reporting.charts.svg import WIDTH, number, short, svg, words
 
 _NAMES = 150
+_LONGEST = 34  # characters of a name
 _ROW = 20
 COLOURS = 6
 _DARKEST = 0.3
@@ -26,13 +27,14 @@ def bars(rows: Sequence[tuple[str, float]], *, title: str, kind: str = "kept") -
         kind: Class of the bars.
     """
     most = max((value for _, value in rows), default=0.0) or 1.0
+    left = max(_NAMES, 8 + 6.8 * min(_LONGEST, max((len(name) for name, _ in rows), default=0)))
     parts = []
     for at, (name, value) in enumerate(rows):
         y = _ROW * at
-        parts.append(words(0, y + 14, short(name, 24)))
-        width = (WIDTH - _NAMES - 62) * value / most
-        parts.append(f'<rect class="{kind}" x="{_NAMES}" y="{y + 3}" width="{width:.1f}" height="13"/>')
-        parts.append(words(_NAMES + width + 5, y + 14, number(value), "dim"))
+        parts.append(words(0, y + 14, short(name, _LONGEST)))
+        width = (WIDTH - left - 62) * value / most
+        parts.append(f'<rect class="{kind}" x="{left:.0f}" y="{y + 3}" width="{width:.1f}" height="13"/>')
+        parts.append(words(left + width + 5, y + 14, number(value), "dim"))
     told = "; ".join(f"{name}: {number(value)}" for name, value in rows)
     return svg(WIDTH, _ROW * len(rows) + 4, title, told, "".join(parts))
 

@@ -34,9 +34,14 @@ def build(run: Run) -> Panel | LeftOut:
         )
         for step, name, told in stages
     ]
+    several = len({step for step, _, _ in stages}) > 1
     figures = [
         figure(
-            bars([(f"{step}/{name}", float(told[key])) for step, name, told in stages], title=title, kind=kind),
+            bars(
+                [(f"{step}/{name}" if several else name, float(told[key])) for step, name, told in stages],
+                title=title,
+                kind=kind,
+            ),
             f"{title}, by step and stage.",
             title,
         )

@@ -7,7 +7,7 @@ from statistics import median
 from factory.reporting.charts.histogram import histogram
 from factory.reporting.gather.rows import Seen
 from factory.reporting.gather.run import Run
-from factory.reporting.markup import KEPT_AND_REJECTED, details, figure, grid, legend, paragraph, table
+from factory.reporting.markup import KEPT_AND_REJECTED, details, figure, grid, legend, paragraph, table, text
 from factory.reporting.panels import LeftOut, Panel
 
 TITLE = "Lengths"
@@ -60,5 +60,9 @@ def _of(rows: list[Seen], name: str) -> list[tuple[int, int]]:
 
 
 def _told(sets: dict[str, list[int]], unit: str) -> str:
-    parts = [f"{name}: median {median(values):,.0f}, of {len(values):,}" for name, values in sets.items() if values]
-    return f"{unit}; {'; '.join(parts)}"
+    parts = [
+        f"{text(float(median(values)))} in {len(values):,} {name} {'text' if len(values) == 1 else 'texts'}"
+        for name, values in sets.items()
+        if values
+    ]
+    return f"Median {unit}: {', '.join(parts)}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from factory.reporting.charts.svg import short
 from factory.reporting.gather.lineage import Family, families
 from factory.reporting.gather.run import Run
 from factory.reporting.markup import details, paragraph, record, text
@@ -48,5 +49,5 @@ def _branch(family: Family, name: str, column: str, depth: int, shown: set[str])
     inner = f'<p class="id"><code>{text(row.id)}</code>, {text(made)}</p>{record(row.fields)}{exchanges}'
     children = [_branch(family, parent, column, depth + 1, shown) for parent in row.parents] if depth < DEEPEST else []
     below = f"<ul>{''.join(children)}</ul>" if children else ""
-    summary = f"{state}: {' '.join(str(said).split())[:SHORT]}"
+    summary = f"{state}: {short(str(said), SHORT)}"
     return f'<li class="{"rejected" if row.step else "kept"}">{details(summary, inner)}{below}</li>'

@@ -18,7 +18,7 @@ def build(run: Run) -> Panel | LeftOut:
     parts = [*_by_novelty(run), *_by_judge(run)]
     if not parts:
         return LeftOut("No step with a threshold has scores of the rows that it kept.")
-    head = "These rows were kept, and come next if the threshold is moved. Rejected ones next to it stand above, with their reason."
+    head = "These texts passed, and are the next to go if the threshold is made stricter. Rejected ones next to it stand above, with their reason."
     return Panel(paragraph(head) + "".join(parts))
 
 
@@ -27,7 +27,7 @@ def _by_novelty(run: Run) -> list[str]:
         table(
             ("ROUGE-L", "threshold", each.field, "nearest text kept before it"),
             [(near.score, each.threshold, near.text[:400], near.neighbour[:400]) for near in each.closest],
-            f"{each.step}: kept texts closest below the threshold",
+            f"{each.step}: texts closest below the threshold",
             sort=False,
         )
         for each in nearest(run)

@@ -29,9 +29,11 @@ def build(run: Run) -> Panel | LeftOut:
         return LeftOut(f"None of the {len(found.kept):,} {found.unit} that were made was turned away.")
     seen = None if why_no_forecast(found.kept) else forecast(found.kept)
     figures = [_cumulated(found, seen), _acceptance(found)]
+    several = sum(bool(step["stages"]) for step in run.steps) > 1
     note = (
         "In the order in which answers reached the journal. What was made after the run had enough is left out. "
         f"Counted are {found.unit}."
+        + (" What an early step turns away stands before what later steps go on with." if several else "")
     )
     parts = [grid(figures), *_sentences(found, seen), paragraph(note, run.sampled, kind="soft")]
     return Panel("".join(parts), {"made": len(found.kept), "kept": sum(found.kept)})

@@ -64,10 +64,10 @@ def _agreement(run: Run) -> str:
             "data/ and rejected/, which an earlier run may have written.",
             kind="note",
         )
-    kept, rejected = run.rows
+    (kept, rejected), reasons = run.rows, len(run.rejections.by_reason)
     return paragraph(
-        f"Checked: the manifest and the Parquet files agree on all counts ({kept:,} kept rows, {rejected:,} rejected ones, "
-        f"{len(run.rejections.by_reason):,} reasons).",
+        f"Checked: the manifest and the Parquet files agree on all counts ({kept:,} kept {'row' if kept == 1 else 'rows'}, "
+        f"{rejected:,} rejected, {reasons:,} {'reason' if reasons == 1 else 'reasons'}).",
         kind="soft",
     )
 

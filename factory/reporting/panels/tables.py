@@ -24,7 +24,7 @@ def build(run: Run) -> Panel | LeftOut:
     figures = [figure(_column(each), _alike(each), each.column) for each in columns[:MOST_COLUMNS]]
     head = paragraph(
         f"{found.real:,} real rows of {found.table} that were learnt, beside "
-        f"{', '.join(f'{count:,} of {name}' for name, count in found.sets.items())}. Bars are shares of rows."
+        f"{', '.join(f'{count:,} of {name}' for name, count in found.sets.items())}. Bars are shares of rows, numbers those of the real ones."
     )
     html = [head, _legend(found), grid(figures), _more(len(columns)), "<h3>Pairs of columns</h3>", *_pairs(found)]
     html += [paragraph(note, kind="soft") for note in found.notes]

@@ -61,7 +61,7 @@ function banner(id, text) {
 
 function filters() {
   const total = state.counts.states.reduce((sum, number) => sum + number, 0);
-  const choices = [["all", "", total], ...STATES.map((name, place) => [name, name, state.counts.states[place]])];
+  const choices = [["all", "", total], ...STATES.map((name, place) => [name === "source row" ? "source rows" : name, name, state.counts.states[place]])];
   const wanted = hash.state ?? "kept";
   const buttons = choices.map(([name, value, number]) => make("button", { type: "button", "data-state": value, "aria-pressed": String(wanted === (value || "all")), onclick: () => filter({ state: value || "all" }) }, `${name} `, make("span", {}, count(number))));
   if ($("states").textContent !== buttons.map((one) => one.textContent).join("") || $("states").querySelector("[aria-pressed=true]")?.dataset.state !== (wanted === "all" ? "" : wanted)) {

@@ -112,7 +112,7 @@ class Pairs:
         needed = (
             "--pair tasks needs several evolutions of one task: give a row several times to evol_instruct."
             if self._settings.pair == "tasks"
-            else "Pairs need several answers to one question and a judge that reads them (give a row several times, and "
+            else "Pairs need several answers to one question and a judge that reads them ('answers: 4' in the step 'prompt', and "
             "name its column with --score), or, with --pair tasks, a run of evol_instruct."
         )
         return UserError(

@@ -11,6 +11,7 @@ import hmac
 import json
 import secrets
 import socket
+import traceback
 from functools import cache
 from http.cookies import CookieError, SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -141,6 +142,12 @@ class Handler(BaseHTTPRequestHandler):
             self._json(refused.status, {"error": str(refused)})
         except FactoryError as error:
             self._json(400, {"error": str(error)})
+        except (ConnectionError, TimeoutError):  # the browser has gone
+            raise
+        except Exception:  # noqa: BLE001 a bug: the page is told, and the terminal shows what it was
+            traceback.print_exc()
+            self.close_connection = True
+            self._json(500, {"error": "This could not be answered; the terminal of 'factory view' says why."})
 
     def _check_host(self) -> None:
         hosts = self.headers.get_all("Host") or []

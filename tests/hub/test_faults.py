@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,11 @@ import factory
 from factory.errors import HubError, UserError
 from factory.hub.remote import THREADS
 
-from .places import REPO, a_run, point, pushing_process
+from .places import REPO, a_run, pushing_process
 from .server import Fault, Hub
 
 LFS, COMMIT = "^/lfs/", "/commit/"
 SHARDS, LONG = 10, 100_000
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    hub = Hub()
-    hub.start()
-    point(monkeypatch, tmp_path, hub)
-    yield hub
-    hub.stop()
 
 
 @pytest.fixture(scope="module")

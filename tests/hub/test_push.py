@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,6 @@ from .places import REPO, a_run, downloaded, point
 from .server import OWNER, READER, STRANGER, Hub
 
 CORE = ["README.md", "manifest.json", "recipe.yaml"]
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    hub = Hub()
-    hub.start()
-    point(monkeypatch, tmp_path, hub)
-    yield hub
-    hub.stop()
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +52,15 @@ def test_what_comes_down_is_what_went_up(hub: Hub, tmp_path: Path, shards: int) 
 
 def test_a_push_is_private_and_sends_nothing_but_what_is_on_the_list(hub: Hub, tmp_path: Path) -> None:
     path = a_run(tmp_path)
-    planted = [".env", "notes.txt", "data/.secret", "data/extra.csv", "artifacts/s/canaries.json", "rows.privacy.jsonl"]
+    planted = [
+        ".env",
+        "notes.txt",
+        "marks.jsonl",
+        "data/.secret",
+        "data/extra.csv",
+        "artifacts/s/canaries.json",
+        "rows.privacy.jsonl",
+    ]
     planted += ["journal.sqlite-wal", "data/train-00000-of-00001.parquet.partial", "lineage/more.parquet"]
     for name in planted:
         (path / name).parent.mkdir(parents=True, exist_ok=True)

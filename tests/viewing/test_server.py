@@ -241,3 +241,17 @@ def test_numbers_that_json_lacks_are_no_numbers_to_order_by(tmp_path: Path) -> N
             rows = ask(f"/api/records?state=kept&measure=x&{query}").json["rows"]
             assert [row["value"] for row in rows if row["value"] is not None] == found
             assert len(rows) == (1 if query == "low=0" else len(numbers))
+
+
+def test_a_bug_is_an_answer_and_the_terminal_tells_what_it_was(
+    hostile: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a bug of ours")
+
+    with served(hostile) as ask:
+        monkeypatch.setattr(ask.server.answers, "get", broken)
+        assert "terminal" in refused(ask("/api/run"), 500)
+        monkeypatch.undo()
+        assert ask("/api/run").status == 200
+    assert "a bug of ours" in capsys.readouterr().err

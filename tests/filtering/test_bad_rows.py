@@ -147,7 +147,7 @@ def test_an_input_that_begins_with_100_broken_rows_is_refused_and_leaves_nothing
     ("name", "content", "sentence"),
     [
         ("in.jsonl", bytes(range(256)), "in.jsonl: not text (it holds NUL bytes); expected .jsonl"),
-        ("in.jsonl", gzip.compress(GOOD), "in.jsonl: gzip-compressed: unpack it first, or pipe it: zcat"),
+        ("in.jsonl", gzip.compress(GOOD, mtime=0), "in.jsonl: gzip-compressed: unpack it first, or pipe it: zcat"),
         ("in.csv", b"PAR1" + b"\0" * 99, "in.csv: a Parquet file: give it a name that ends in .parquet"),
         ("in.csv", "text\nä\n".encode("utf-16"), "in.csv: UTF-16 text: save it as UTF-8"),
         ("in.parquet", GOOD, "in.parquet: not a Parquet file, or damaged: "),
@@ -159,7 +159,7 @@ def test_an_input_that_begins_with_100_broken_rows_is_refused_and_leaves_nothing
         ("in.csv", b"text,text\n1,2\n", "in.csv:1: expected a header line of distinct column names, found text, text"),
         ("in.csv", b'text\na\n"b\n', "in.csv:3: not CSV: a quote that opens here is never closed"),
         ("in.txt", GOOD, "in.txt: format not known; expected .jsonl, .ndjson, .json, .csv"),
-        ("in.jsonl.gz", gzip.compress(GOOD), "in.jsonl.gz: compressed; unpack it first, or pipe it: zcat"),
+        ("in.jsonl.gz", gzip.compress(GOOD, mtime=0), "in.jsonl.gz: compressed; unpack it first, or pipe it: zcat"),
         ("in.json", b'{"a": 1}', "in.json: expected a list of objects, found one object"),
         ("in.jsonl", None, "in.jsonl: no such file or folder"),
     ],

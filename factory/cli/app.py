@@ -1,0 +1,59 @@
+"""The command itself, and the arguments that its subcommands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from factory import __version__
+
+app = typer.Typer(
+    name="factory",
+    help="Recipes in, datasets out. Begin with: factory init; factory run quickstart.yaml",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+RecipeArgument = Annotated[
+    Path, typer.Argument(metavar="RECIPE", help="Recipe file (YAML), or the name of a shipped one.")
+]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Run directory; runs/<recipe name> by default.")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="STEP.OPTION=VALUE", help="Override an option; repeatable.")
+]
+EngineOption = Annotated[str | None, typer.Option("--engine", metavar="KIND", help="Short for --set engine.kind=…")]
+ModelOption = Annotated[str | None, typer.Option("--model", metavar="NAME", help="Short for --set engine.model=…")]
+LimitOption = Annotated[
+    int | None, typer.Option("--limit", metavar="N", min=1, help="Preview: end after so many rows.")
+]
+DirArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Run directory.")]
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Recipes in, datasets out."""
+
+
+def said_settings(set_: list[str] | None, engine: str | None, model: str | None) -> list[str]:
+    """Settings of `--set`, `--engine` and `--model`."""
+    extra = [f"engine.kind={engine}"] if engine is not None else []
+    if model is not None:
+        quoted = model.replace("'", "''")
+        extra.append(f"engine.model='{quoted}'")
+    return [*(set_ or []), *extra]

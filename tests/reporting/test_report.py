@@ -158,6 +158,18 @@ def test_near_misses_are_the_rows_closest_to_their_threshold(runs: dict[str, Pat
     assert [scores[name] for name in names] == closest
 
 
+def test_scores_are_those_of_the_files_with_both_ends(runs: dict[str, Path], tmp_path: Path) -> None:
+    done = factory.report(runs["evol_instruct"], tmp_path / "report.html")
+    kept = [row["difficulty"] for row in filed(runs["evol_instruct"], "data") if row["difficulty"] is not None]
+    assert figures(done.path)["Scores"] == {"difficulty": {"kept": len(kept)}}
+    section = done.path.read_text().split('<section id="scores"')[1].split("</section>")[0]
+    assert f"{len(kept):,} kept rows" in section and "threshold 4" in section
+    told = [float(value) for value in re.findall(r'data-value="([\d.]+)"', section)]
+    assert told == [*sorted(kept, reverse=True)[:3], *sorted(kept)[:3][::-1]]
+    plain = factory.report(runs["filters"], tmp_path / "plain.html").path.read_text()
+    assert "No step of this run gives rows a score." in plain
+
+
 def test_nothing_is_overwritten_but_a_report(runs: dict[str, Path], tmp_path: Path) -> None:
     mine = tmp_path / "mine.html"
     mine.write_text("<p>mine</p>")

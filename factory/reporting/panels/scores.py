@@ -8,6 +8,7 @@ from statistics import median
 from typing import NamedTuple
 
 from factory.reporting.charts.histogram import histogram
+from factory.reporting.charts.svg import short
 from factory.reporting.gather.rows import Seen
 from factory.reporting.gather.run import Run
 from factory.reporting.markup import KEPT_AND_REJECTED, figure, grid, legend, paragraph, table, text
@@ -16,6 +17,7 @@ from factory.reporting.panels import LeftOut, Panel
 TITLE = "Scores"
 ORDER = 55
 ENDS = 3
+CHARS = 200
 COMBINED = "deita"
 
 
@@ -91,4 +93,4 @@ def _ends(run: Run, score: Score, kept: list[tuple[float, Seen]]) -> str:
 def _said(run: Run, row: Seen) -> str:
     """What is judged: the text of the row, with its answer where there is one."""
     texts = [row.fields.get(name) for name in (run.text_column, "output")]
-    return " → ".join(dict.fromkeys(str(each)[:200] for each in texts if each)) or row.id
+    return " → ".join(dict.fromkeys(short(str(each), CHARS) for each in texts if each)) or row.id

@@ -33,7 +33,7 @@ _BEFORE, _BEHIND = r"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt])|(?<=\\u[0-9a-f]{4}))", r
 _FORMS = {
     what: re.compile(form if what == "a private key" else f"{_BEFORE}{form}{_BEHIND}") for what, form in FORMS.items()
 }
-NAMED = re.compile(r"(?:TOKEN|API_KEY|SECRET|SECRET_ACCESS_KEY|PASSWORD)$")
+NAMED = re.compile(r"(?:TOKEN|APIKEY|_KEY|SECRET|PASSWORD|PASSWD|PASSPHRASE)$")
 SHORTEST = 8  # characters of a value of the environment that is looked for
 PASSWORD_IN_URL = re.compile(r"://[^/\s:@\"']+:[^/\s:@\"']+@")
 

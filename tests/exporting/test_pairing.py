@@ -159,6 +159,16 @@ def test_evolutions_of_one_task_make_a_pair_where_elimination_decided(tmp_path: 
     assert rows["judged"]["rejected"] == [{"role": "assistant", "content": "Name any river."}]
 
 
+def test_an_answer_that_a_judge_liked_is_no_fault_elsewhere() -> None:
+    """What was turned away says what the best one says, and a row without a score says neither yes nor no."""
+    group = [
+        Candidate("0", "g", "x", kept=True, fault=False, score=None),
+        Candidate("1", "g", "y", kept=False, fault=True, score=None),
+        Candidate("2", "g", "y", kept=True, fault=False, score=1),
+    ]
+    assert best_and_worst(group, 0.0) is None
+
+
 @given(st.data())
 def test_no_order_of_the_rows_changes_a_pair_and_no_pair_breaks_a_rule(data: st.DataObject) -> None:
     drawn = data.draw(st.lists(st.tuples(st.sampled_from("xyz"), st.booleans(), st.sampled_from([None, 1, 2, 3]))))
@@ -175,8 +185,10 @@ def test_no_order_of_the_rows_changes_a_pair_and_no_pair_breaks_a_rule(data: st.
         for other in group
     )
     if pair is None:
-        kept = [one for one in group if one.kept and one.score is not None]
-        assert not possible or not kept or all(one.answer == max(kept, key=_score).answer for one in group) or margin
+        best = min((one for one in group if one.kept), key=lambda one: (-_score(one), one.id), default=None)
+        assert best is None or not any(
+            other.answer != best.answer and (other.fault or _apart(best, other, margin)) for other in group
+        )
         return
     chosen, rejected = pair
     assert possible and chosen.kept and chosen.answer != rejected.answer

@@ -50,7 +50,7 @@ def test_records_of_a_run_appear_while_it_is_going_on(tmp_path: Path) -> None:
             until(lambda: ask("/api/run").json["counts"]["states"][0] > 60)
             state = ask("/api/run").json
             assert (state["status"], state["live"]) == ("running", True)
-            assert state["answers"] >= 100
+            until(lambda: ask("/api/run").json["answers"] >= 100)
             found = ask("/api/records?state=kept&q=TICKET+7:").json
             assert [row["text"].split(" · ")[1] for row in found["rows"]] == [tickets(8)[7]["text"]]
             story = ask(f"/api/record?key={found['rows'][0]['key']}").json

@@ -88,6 +88,12 @@ class TextMaker:
         options = self.options
         say("loading the model")
         base = self.load()
+        if options.noisy and base.has_experts and options.micro_batch > 1:
+            raise OptionError(
+                "micro_batch",
+                f"{options.model} is a mixture of experts, which read the tokens of all texts of a micro-batch in one list, so "
+                "that by rounding a text moves what others contribute, beyond its clipping norm; set micro_batch: 1.",
+            )
         encoder = self.encoder(base, training.heads)
         tuning = self.tune(base, training.seed)
         plan = Plan(

@@ -27,6 +27,9 @@ _FUSED = "sdpa"
 _SAME = 0.02
 
 
+EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")  # as configurations call them
+
+
 class Base:
     """A frozen causal language model and its tokenizer.
 
@@ -56,6 +59,12 @@ class Base:
         self.context: int | None = int(found) if found else None
         self._plain = self._is_plain()
         self.own_attention = self._use_own_attention()
+
+    @property
+    def has_experts(self) -> bool:
+        """Whether layers are mixtures of experts, which read the tokens of all rows in one list."""
+        config = self.model.config.get_text_config()
+        return any((getattr(config, name, None) or 0) > 1 for name in EXPERTS)
 
     @property
     def width(self) -> int:

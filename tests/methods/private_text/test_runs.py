@@ -19,6 +19,7 @@ import pytest
 import factory
 from factory.errors import OptionError, RecipeError, UserError
 from factory.privacy.accounting import Mechanism, epsilon
+from factory.privacy.base import Base
 from factory.recipe import load_recipe
 from factory.recipe.private import PrivateSource
 
@@ -355,6 +356,15 @@ def test_what_cannot_be_is_one_clear_sentence(tmp_path: Path, case: str) -> None
     with pytest.raises((RecipeError, UserError), match=sentence):
         run(tmp_path, options, data=data)
     assert not ledger(tmp_path).path.exists()
+
+
+def test_a_mixture_of_experts_reads_texts_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Base, "has_experts", True)
+    write(tmp_path)
+    with pytest.raises(OptionError, match=r"mixture of experts.*set micro_batch: 1"):
+        run(tmp_path, "noise_multiplier: 0.9, micro_batch: 4")
+    assert not any(each.paid for each in ledger(tmp_path).runs())
+    assert claim(run(tmp_path, "noise_multiplier: 0.9, micro_batch: 1"))["steps"] > 0
 
 
 def test_too_few_and_empty_texts(tmp_path: Path) -> None:

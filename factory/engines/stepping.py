@@ -18,6 +18,7 @@ import itertools
 import queue
 import threading
 import time
+import traceback
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future as ThreadFuture
@@ -94,6 +95,7 @@ class EngineThread:
         self._thread: threading.Thread | None = None
         self._stepper: Stepper | None = None
         self._death: str | None = None
+        self._trace = ""  # of the error that ended the thread; as text, since frames would keep the model in memory
 
     async def start(self) -> Stepper:
         """Load the model and begin to step; gives back the running one if it is alive.
@@ -104,7 +106,7 @@ class EngineThread:
         if self._stepper is not None and self._death is None:
             return self._stepper
         await asyncio.to_thread(self._stop)
-        self._inbox, self._death = queue.SimpleQueue(), None
+        self._inbox, self._death, self._trace = queue.SimpleQueue(), None, ""
         ready: ThreadFuture[Stepper] = ThreadFuture()
         self._thread = threading.Thread(target=self._run, args=(ready,), name=f"factory-{self._name}", daemon=True)
         self._thread.start()
@@ -152,7 +154,14 @@ class EngineThread:
         atexit.unregister(self._stop)
 
     def _dead(self) -> EngineDied:
-        return EngineDied(self._death or f"engine {self._name} was closed.")
+        return self._died(self._death or f"engine {self._name} was closed.")
+
+    def _died(self, ending: str) -> EngineDied:
+        """The error of a request, with where the thread broke as a note."""
+        error = EngineDied(ending)
+        if self._trace:
+            error.add_note(self._trace)
+        return error
 
     def _run(self, ready: ThreadFuture[Stepper]) -> None:
         """Body of the thread."""
@@ -175,9 +184,12 @@ class EngineThread:
 
     def _fail(self, ready: ThreadFuture[Stepper], error: BaseException) -> str:
         what = f"{type(error).__name__}: {first_line(error)}"
+        self._trace = "".join(traceback.format_exception(error))
         if ready.done():
             return f"engine {self._name} stopped with {what}."
         known = error if isinstance(error, FactoryError) else EngineError(f"engine {self._name} cannot start: {what}.")
+        if known is not error:
+            known.add_note(self._trace)
         ready.set_exception(known)
         return str(known)
 
@@ -241,7 +253,7 @@ class EngineThread:
         with self._lock:
             self._death = ending
             numbers = list(self._waiting)
-        self._settle([(number, EngineDied(ending)) for number in numbers])
+        self._settle([(number, self._died(ending)) for number in numbers])
 
 
 def _resolve(settled: Settled) -> None:

@@ -130,8 +130,10 @@ def test_a_death_ends_all_in_flight_and_a_start_makes_a_new_model(error: BaseExc
         deaths = await asyncio.gather(*tasks, return_exceptions=True)
         expected = f"{type(error).__name__}: {error}"
         assert all(isinstance(death, EngineDied) and expected in str(death) for death in deaths)
-        with pytest.raises(EngineDied, match=type(error).__name__):
+        assert all("in step" in death.__notes__[0] and death.__cause__ is None for death in deaths), "where it broke"
+        with pytest.raises(EngineDied, match=type(error).__name__) as later:
             await thread.answer(ask())
+        assert "in step" in later.value.__notes__[0]
         await thread.start()
         assert (await thread.answer(ask())).text == "ok"
         await thread.close()
@@ -152,8 +154,10 @@ def test_a_model_that_does_not_load_is_an_engine_error_and_a_second_start_may_su
         thread = EngineThread(build, "test")
         with pytest.raises(EngineError, match="not started"):
             await thread.answer(ask())
-        with pytest.raises(EngineError, match=r"cannot start: ValueError: weights are missing\.$"):
+        with pytest.raises(EngineError) as caught:
             await thread.start()
+        assert str(caught.value) == "engine test cannot start: ValueError: weights are missing."
+        assert "in build" in caught.value.__notes__[0]
         await thread.start()
         assert (await thread.answer(ask())).text == "ok"
         await thread.close()

@@ -267,6 +267,16 @@ def test_an_interrupt_ends_with_130_and_the_run_goes_on_later(tmp_path: Path) ->
     assert asked(tmp_path) <= 6 + 2  # what was in flight is asked again
 
 
+def test_an_interrupt_of_any_command_is_told(factory: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pressed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("factory.inspection.show", pressed)
+    assert factory("show", "runs/demo") == (130, "", "interrupted\n")
+    monkeypatch.setattr("factory.runner.load_recipe", pressed)
+    assert factory("run", "demo.yaml") == (130, "", "interrupted\n")
+
+
 def test_an_engine_whose_library_is_missing_names_what_to_install(
     factory: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

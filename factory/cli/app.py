@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from factory import __version__
 
+EXIT_INTERRUPTED = 130
+
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        """Say so where Ctrl-C ends a command; typer ends it without a word."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
 app = typer.Typer(
     name="factory",
+    cls=_Commands,
     help="Recipes in, datasets out. Begin with: factory init; factory run quickstart.yaml",
     no_args_is_help=True,
     add_completion=False,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from factory.cli.app import DirArgument, app
+from factory.cli.app import EXIT_INTERRUPTED, DirArgument, app
 
 
 @app.command()
@@ -203,5 +203,5 @@ def push(
         )
     except KeyboardInterrupt:
         typer.echo("interrupted; run the same command again to go on from here", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     typer.echo(pushed_text(done, dry_run=dry_run))

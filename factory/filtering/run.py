@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from dataclasses import field as with_default
 from itertools import chain as chained
@@ -131,11 +132,16 @@ def filter(
     pools = tuple(Path(name) for name in against)
     command = _Command(source, target, tuple(steps), pools, strict, overwrite, progress)
     _require_public(command)
-    with WorkDir(target.partial).locked() as work:
-        if restart:
-            work.clear()
-        with interruptible() as stop:
-            return _filtered(command, work, stop)
+    began, work = time.monotonic(), WorkDir(target.partial)
+    try:
+        with interruptible() as stop, ExitStack() as held:
+            with stop.held():
+                held.enter_context(work.locked())
+            if restart:
+                work.clear()
+            return _filtered(command, work, began, stop)
+    except KeyboardInterrupt:
+        return _interrupted(target, work.state(), began)
 
 
 def _require_public(command: _Command) -> None:
@@ -152,28 +158,30 @@ def _require_public(command: _Command) -> None:
         require_public([named.path for named in named_files(step.options, base())], step.origin, TELLS)
 
 
-def _filtered(command: _Command, work: WorkDir, stop: Stop) -> FilterResult:
-    began, target, before = time.monotonic(), command.target, work.state()
+def _filtered(command: _Command, work: WorkDir, began: float, stop: Stop) -> FilterResult:
+    target, before = command.target, work.state()
     moving = before is not None and before.phase == "moving"
     target.check(command.source, command.pools, overwrite=command.overwrite, moving=moving)
     try:
         if before is not None and moving:
-            return _moved(command, work, before, began)
+            return _moved(command, work, before, began, stop)
         return _judged(command, work, before, began, stop)
     except NothingUsable:
         work.clear()
         raise
-    except KeyboardInterrupt:
-        state = work.state()
-        rows, rejected = (state.rows, state.rejected) if state is not None else (0, {})
-        kept = rows - sum(rejected.values())
-        seconds = time.monotonic() - began
-        return FilterResult("interrupted", rows, kept, rejected, target.out, target.rejected, seconds)
 
 
-def _moved(command: _Command, work: WorkDir, state: State, began: float) -> FilterResult:
+def _interrupted(target: Target, state: State | None, began: float) -> FilterResult:
+    rows, rejected = (state.rows, state.rejected) if state is not None else (0, {})
+    kept = rows - sum(rejected.values())
+    seconds = time.monotonic() - began
+    return FilterResult("interrupted", rows, kept, rejected, target.out, target.rejected, seconds)
+
+
+def _moved(command: _Command, work: WorkDir, state: State, began: float, stop: Stop) -> FilterResult:
     """Finish a result of which only the renames were left."""
     _check_same(state, {**state.settings, **_settings(command)}, work)
+    stop.wait()
     command.target.move()
     work.remove()
     return _result(command.target, state, began, state.rows, ())
@@ -193,13 +201,13 @@ def _judged(command: _Command, work: WorkDir, before: State | None, began: float
         try:
             session.run(chunks, meter, stop, strict=command.strict)
             session.check()
-            return _finished(command, work, session, began, [*warnings, *chain.warnings()])
+            return _finished(command, work, session, began, stop, [*warnings, *chain.warnings()])
         finally:
             session.close()
 
 
 def _finished(
-    command: _Command, work: WorkDir, session: Session, began: float, warnings: Sequence[str]
+    command: _Command, work: WorkDir, session: Session, began: float, stop: Stop, warnings: Sequence[str]
 ) -> FilterResult:
     """Build the result and move it into place."""
     target, counts = command.target, (session.kept, session.rejected.total())
@@ -207,6 +215,7 @@ def _finished(
     build(target, session.way, counts, {MANIFEST: said, "README.md": card(target, session)})
     for part in target.parts:
         sync_file(target.staged(part))
+    stop.wait()
     session.commit("moving")
     state = work.state()
     target.move()

@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM: what has been judged until then is kept.
 
 While a chunk is being judged and written the first signal waits for its end; a second one ends the process at once.
+One that comes while the result is moved into place comes too late: there is nothing left to go on with.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ class Stop:
             self._waits = False
         if self._asked:
             raise KeyboardInterrupt
+
+    def wait(self) -> None:
+        """Let the first signal wait from now on, without an end."""
+        self._waits = True
 
     def signalled(self, number: int, frame: FrameType | None) -> None:
         """A signal has come."""

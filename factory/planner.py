@@ -156,7 +156,7 @@ async def _plan(recipe: Recipe, journal: Journal, directory: RunDir, limit: int 
     sink = Count()
     await Pipeline(recipe, session, sink).run()
     lines = _lines(recipe, session, journal)
-    spent = journal.spent()
+    spent = journal.spent
     speed = _speed(journal, spent)
     tokens = sum(line.completion_tokens for line in lines)
     seconds = tokens / speed if speed else None

@@ -24,7 +24,7 @@ from factory.context.refusals import Refusals
 from factory.dataset import Collected
 from factory.engines.protocol import Engine
 from factory.errors import FactoryError
-from factory.journal import Journal, Spent, disk_error
+from factory.journal import Journal, disk_error
 from factory.manifest import build_manifest, file_hash, inputs
 from factory.pipeline import Pipeline, run_to_end
 from factory.progress import Progress
@@ -159,13 +159,14 @@ class _Run:
     def _session(self, names: list[str]) -> Session:
         head = self.recipe.head
         budget = head.budget
-        spent = self.journal.spent() if budget.model_fields_set else Spent()
         seconds = float(self.journal.meta("seconds") or 0.0)
         return Session(
             asker=None if self.unmade is not None else self.asker,
             unmade=self.unmade,
             journal=self.journal,
-            ledger=Ledger(budget, spent, seconds, head.engine.tensor_parallel_size, self.journal.meta("budget")),
+            ledger=Ledger(
+                budget, self.journal.spent, seconds, head.engine.tensor_parallel_size, self.journal.meta("budget")
+            ),
             stats=Stats(names),
             model=model_identity(head.engine, self.recipe.base),
             chat=head.engine.chat,

@@ -17,7 +17,7 @@ import pytest
 from factory import __version__
 from factory.resources import recipes
 
-from .driver import FACTORY, RECIPE, Command, asked, in_process, in_subprocess, workplace, write_rows
+from .driver import FACTORY, PROMPT, RECIPE, Command, asked, in_process, in_subprocess, workplace, write_rows
 
 ESCAPE = "\x1b"
 
@@ -78,6 +78,22 @@ def test_the_same_command_again_asks_nothing_and_says_the_same(factory: Command,
     assert asked(tmp_path) == before == 6
     assert again.out == first.out
     assert "0 asked, 6 reused in the last session" in factory("show", "runs/demo").out
+
+
+def test_what_was_paid_for_and_is_used_no_more_is_counted_too(factory: Command, tmp_path: Path) -> None:
+    factory("run", "demo.yaml")
+    (tmp_path / "prompt.jinja").write_text(PROMPT.replace("Summarise", "Sum up"))
+    factory("run", "demo.yaml", "--accept-changes")
+    manifest = json.loads((tmp_path / "runs/demo/manifest.json").read_text())
+    assert (manifest["requests"], manifest["journal"]["answers"]) == ({"asked": 6, "reused": 0}, 12)
+    shown = factory("show", "runs/demo").out
+    paid = re.search(r"^paid +12 answers in all sessions, (\d+) tokens in, (\d+) out$", shown, re.MULTILINE)
+    tokens = re.search(r"^tokens +(\d+) in, (\d+) out$", shown, re.MULTILINE)
+    assert paid is not None and tokens is not None
+    assert int(paid[1]) > int(tokens[1]) > 0
+    assert int(paid[2]) == 2 * int(tokens[2])
+    assert factory("report", "runs/demo", "--out", "report.html").code == 0
+    assert "In all sessions 12 answers were paid for" in (tmp_path / "report.html").read_text()
 
 
 def test_tokens_are_those_of_the_dataset_and_not_of_the_last_session(factory: Command) -> None:

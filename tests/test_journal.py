@@ -156,9 +156,9 @@ def test_many_threads_may_put_and_get(journal: Journal) -> None:
 
 
 def test_spent_adds_up_requests_and_tokens(journal: Journal) -> None:
-    assert journal.spent() == Spent()
+    assert journal.spent == Spent()
     fill(journal, 10)
-    assert journal.spent() == Spent(requests=10, prompt_tokens=30, completion_tokens=20)
+    assert journal.spent == Spent(requests=10, prompt_tokens=30, completion_tokens=20)
 
 
 def test_small_values_are_kept_and_replaced(path: Path) -> None:

@@ -55,6 +55,7 @@ def test_a_finished_run_that_is_run_again_writes_the_same_bytes_and_starts_no_en
     again = run(recipe_file, out, engine)
     assert (again.status, engine.starts, engine.asked, data(out)) == ("complete", 0, 0, first)
     assert [found["stages"]["requests"]["reused"] for found in again.manifest["steps"][1:]] == [50, 50]
+    assert again.manifest["journal"]["answers"] == 100
 
 
 @pytest.mark.parametrize("where", ["step", "recipe", "limit"])

@@ -91,6 +91,7 @@ def shown_text(shown: Shown) -> str:
         fact("rows", f"{manifest['rows']:,}{'' if finished else ' so far, the dataset is not written yet'}"),
         fact("requests", f"{requests['asked']:,} asked, {requests['reused']:,} reused in the last session"),
         fact("tokens", f"{sum(stage['prompt_tokens'] for stage in stages):,} in, {written:,} out"),
+        *_paid(manifest),
         fact("time", f"{clock(manifest['seconds'])} with the engine at work, all sessions"),
     ]
     parts = ["\n".join(head), *privacy_text(manifest), funnel_text(manifest), stages_text(manifest)]
@@ -101,6 +102,15 @@ def shown_text(shown: Shown) -> str:
         parts.append("rejected, for example:")
         parts += [_rejected_text(row) for row in shown.rejected]
     return "\n\n".join(part for part in parts if part)
+
+
+def _paid(manifest: dict[str, Any]) -> list[str]:
+    """What was paid in this directory, also for answers that this result is not made with."""
+    paid = manifest.get("journal")  # absent from runs of earlier versions
+    if not paid or not paid["answers"]:
+        return []
+    told = f"{paid['answers']:,} {'answer' if paid['answers'] == 1 else 'answers'} in all sessions, "
+    return [fact("paid", f"{told}{paid['prompt_tokens']:,} tokens in, {paid['completion_tokens']:,} out")]
 
 
 def _state(shown: Shown) -> str:

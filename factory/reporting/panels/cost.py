@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from factory.progress import clock
 from factory.reporting.charts.shares import bars
 from factory.reporting.gather.run import Run
@@ -51,7 +53,8 @@ def build(run: Run) -> Panel | LeftOut:
     return Panel(
         table(heads, rows, "Requests and tokens by step and stage")
         + grid(figures)
-        + paragraph(_time(seconds, out, run)),
+        + paragraph(_time(seconds, out, run))
+        + paragraph(_paid(run.manifest)),
         {"stages": [[step, name, told] for step, name, told in stages]},
     )
 
@@ -62,3 +65,15 @@ def _time(seconds: float, out: int, run: Run) -> str:
     kept = run.manifest["rows"]
     told += f" and {seconds / kept:,.2f} seconds a kept row" if seconds > 0 and kept else ""
     return f"{told}. Steps run side by side, so that time belongs to the run and not to one of them."
+
+
+def _paid(manifest: dict[str, Any]) -> str:
+    paid = manifest.get("journal")  # absent from runs of earlier versions
+    if not paid:
+        return ""
+    answers = f"{paid['answers']:,} {'answer was' if paid['answers'] == 1 else 'answers were'} paid for"
+    tokens = f"{paid['prompt_tokens']:,} tokens in and {paid['completion_tokens']:,} out"
+    return (
+        f"In all sessions {answers}, with {tokens}. Those that this result is made without, asked ahead or by the recipe as "
+        "it was before, are in the journal and not in the table."
+    )

@@ -13,12 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from factory import journal as journals
 from factory.context import Context
 from factory.context.context import NotYetKnown
 from factory.context.making import Abandoned, Say
 from factory.errors import JournalError
-from factory.journal import Artifact, Journal, copy_journal
+from factory.journal import Artifact, Journal, copy_journal, store
 
 from ..small_runs import Model
 from .test_context import context, session
@@ -116,7 +115,7 @@ def test_damage_while_a_run_goes_on_is_found_when_it_is_read(journal: Journal) -
 
 
 def test_one_that_is_too_large_is_refused(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journals, "MAX_ARTIFACT_BYTES", 10)
+    monkeypatch.setattr(store, "MAX_ARTIFACT_BYTES", 10)
     with pytest.raises(JournalError, match="'scores' of one has 6,000 bytes; the journal takes 10"):
         get(context(session(journal, Model())), Maker())
 
@@ -160,17 +159,16 @@ def test_a_run_that_is_cancelled_ends_at_once_and_what_makes_it_soon_after(journ
 KILLED = """
 import os, signal, sqlite3, sys
 from pathlib import Path
-from factory import journal
-from factory.journal import Artifact, Journal
+from factory.journal import Artifact, Journal, store
 
-insert = journal._insert_artifacts
+insert = store.insert_artifacts
 def killed(connection, artifacts):
     insert(connection, artifacts)
     if artifacts:
         os.kill(os.getpid(), signal.SIGKILL)
 found = Journal(Path(sys.argv[1]))
 found.put_artifact(Artifact("1" * 20, "step", "scores", b"first"))
-journal._insert_artifacts = killed
+store.insert_artifacts = killed
 found.put_artifact(Artifact("2" * 20, "step", "scores", bytes(5_000_000)))
 """
 

@@ -15,16 +15,11 @@ checksum of every row. What went bad in silence is thus found before anything is
 
 from __future__ import annotations
 
-import errno
-import os
 import queue
-import shutil
 import sqlite3
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import closing
-from functools import lru_cache
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,95 +27,36 @@ import msgspec
 
 from factory.engines.protocol import Completion, Request
 from factory.errors import JournalError
-
-FORMAT = 1
-MAX_PENDING = 8192
-ROWS_PER_INSERT = 100
-MAX_ARTIFACT_BYTES = 500_000_000  # SQLite takes 10**9 in a value
-WAL_SUFFIXES = ("-wal", "-shm")
-_SCHEMA = """
-CREATE TABLE completions (
-    key TEXT PRIMARY KEY, step TEXT NOT NULL, stage TEXT NOT NULL,
-    request BLOB NOT NULL, answer BLOB NOT NULL, checksum INTEGER NOT NULL
-);
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL, checksum INTEGER NOT NULL);
-"""
-_ALL = "SELECT key, step, stage, request, answer, checksum FROM completions"
-_LOOK_UP = f"{_ALL} WHERE key = ?"
-_PLACES = "SELECT key, step, stage FROM completions"
-_ARTIFACTS_TABLE = """
-CREATE TABLE IF NOT EXISTS artifacts (
-    key TEXT PRIMARY KEY, step TEXT NOT NULL, kind TEXT NOT NULL, value BLOB NOT NULL, checksum INTEGER NOT NULL
+from factory.journal.layout import (
+    ALL,
+    ARTIFACTS,
+    FAULTS,
+    FORMAT,
+    LOOK_UP,
+    META,
+    METAS,
+    PLACES,
+    ROWS_PER_INSERT,
+    Artifact,
+    Item,
+    Meta,
+    Row,
+    Spent,
+    checksum_of,
+    create,
+    decode_completion,
+    decode_request,
+    decode_tokens,
+    disk_error,
+    encode,
+    insert_artifacts,
+    insert_rows,
+    open_to_read,
+    open_to_write,
 )
-"""
-_ARTIFACTS = "SELECT key, step, kind, value, checksum FROM artifacts"
-_ARTIFACT = "INSERT OR IGNORE INTO artifacts VALUES (?, ?, ?, ?, ?)"
-_METAS = "SELECT name, value, checksum FROM meta"
-_META = "INSERT OR REPLACE INTO meta VALUES (?, ?, ?)"
-# A damaged text can make sqlite3 raise the second, where it stands in a message of SQLite's own.
-_FAULTS = (sqlite3.Error, UnicodeDecodeError)
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode_completion = msgspec.msgpack.Decoder(Completion).decode
-_decode_request = msgspec.msgpack.Decoder(Request).decode
-
-
-class Spent(msgspec.Struct, frozen=True):
-    """What the journal's completions have cost: counts as the engine reported them."""
-
-    requests: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-    def __add__(self, other: Spent) -> Spent:
-        """Both together."""
-        return Spent(
-            self.requests + other.requests,
-            self.prompt_tokens + other.prompt_tokens,
-            self.completion_tokens + other.completion_tokens,
-        )
-
-
-class _Tokens(msgspec.Struct, frozen=True):
-    """What of a completion its cost is."""
-
-    prompt_tokens: int
-    completion_tokens: int
-
-
-_decode_tokens = msgspec.msgpack.Decoder(_Tokens).decode
-
-
-class Artifact(msgspec.Struct, frozen=True):
-    """Something costly that a step has made.
-
-    Attributes:
-        key: Hash of everything that decides it.
-        step: Step that made it.
-        kind: What it is, e.g. `scores`.
-        value: Its bytes.
-    """
-
-    key: str
-    step: str
-    kind: str
-    value: bytes
-
-
-class _Row(msgspec.Struct, frozen=True):
-    key: str
-    step: str
-    stage: str
-    request: bytes
-    answer: bytes
-
-
-class _Meta(msgspec.Struct, frozen=True):
-    name: str
-    value: str
-
-
-_Item = _Row | _Meta | Artifact
+MAX_PENDING = 8192
+MAX_ARTIFACT_BYTES = 500_000_000  # SQLite takes 10**9 in a value
 
 
 class Journal:
@@ -139,15 +75,15 @@ class Journal:
         self._known: set[str] = set()
         self._spent = Spent()
         self._counting = threading.Lock()
-        self._queue: queue.SimpleQueue[_Item | threading.Event | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Item | threading.Event | None] = queue.SimpleQueue()
         self._error: JournalError | None = None
         self._closed = False
         self._thread: threading.Thread | None = None
         try:
             if not read_only and not path.exists():
-                _create(path)
-            self._reader = _open_to_read(path, alone=read_only)
-        except (*_FAULTS, OSError) as error:
+                create(path)
+            self._reader = open_to_read(path, alone=read_only)
+        except (*FAULTS, OSError) as error:
             raise self._wrap(error) from error
         try:
             self._check()
@@ -174,36 +110,36 @@ class Journal:
                 raise self._damaged(" ".join(verdict.split()))
             self._read_all()
             if self._reader.execute("SELECT count(*) FROM sqlite_master WHERE name = 'artifacts'").fetchone()[0]:
-                self._artifacts.update(artifact.key for artifact in self._checked_artifacts(_ARTIFACTS))
-            for name, value, checksum in self._reader.execute(_METAS):
-                if _checksum(name, value) != checksum:
+                self._artifacts.update(artifact.key for artifact in self._checked_artifacts(ARTIFACTS))
+            for name, value, checksum in self._reader.execute(METAS):
+                if checksum_of(name, value) != checksum:
                     raise self._damaged(f"checksum of the value {name!r}")
-        except _FAULTS as error:
+        except FAULTS as error:
             raise self._wrap(error) from error
         except msgspec.DecodeError as error:
             raise self._damaged(f"an answer that cannot be read: {error}") from error
 
     def _read_all(self) -> None:
         requests = prompt = answered = 0
-        for row in self._rows(_ALL):
+        for row in self._rows(ALL):
             self._known.add(row.key)
-            tokens = _decode_tokens(row.answer)
+            tokens = decode_tokens(row.answer)
             requests += 1
             prompt += tokens.prompt_tokens
             answered += tokens.completion_tokens
         self._spent = Spent(requests, prompt, answered)
 
-    def _rows(self, sql: str, *values: str) -> Iterator[_Row]:
+    def _rows(self, sql: str, *values: str) -> Iterator[Row]:
         """Rows of completions, each with its checksum compared."""
         for *row, checksum in self._reader.execute(sql, values):
-            if _checksum(*row) != checksum:
+            if checksum_of(*row) != checksum:
                 raise self._damaged(f"checksum of completion {row[0]}")
-            yield _Row(*row)
+            yield Row(*row)
 
     def _checked_artifacts(self, sql: str, *values: str) -> Iterator[Artifact]:
         """Artifacts, each with its checksum compared."""
         for *row, checksum in self._reader.execute(sql, values):
-            if _checksum(*row) != checksum:
+            if checksum_of(*row) != checksum:
                 raise self._damaged(f"checksum of artifact {row[0]}")
             yield Artifact(*row)
 
@@ -240,7 +176,7 @@ class Journal:
         if pending is not None:
             return pending
         row = self._look_up(key)
-        return None if row is None else _decode_completion(row.answer)
+        return None if row is None else decode_completion(row.answer)
 
     def request(self, key: str) -> tuple[Request, Completion] | None:
         """The request and its answer, for people who ask why."""
@@ -248,14 +184,14 @@ class Journal:
         row = self._look_up(key)
         if row is None:
             return None
-        return _decode_request(zlib.decompress(row.request)), _decode_completion(row.answer)
+        return decode_request(zlib.decompress(row.request)), decode_completion(row.answer)
 
-    def _look_up(self, key: str) -> _Row | None:
+    def _look_up(self, key: str) -> Row | None:
         if key not in self._known:
             return None
         try:
-            row = next(self._rows(_LOOK_UP, key), None)
-        except _FAULTS as error:
+            row = next(self._rows(LOOK_UP, key), None)
+        except FAULTS as error:
             raise self._wrap(error) from error
         if row is None:
             raise self._damaged(f"completion {key} is gone")
@@ -267,7 +203,7 @@ class Journal:
         Raises:
             JournalError: If the writer has failed.
         """
-        row = _Row(key, step, stage, _encode(request), _encode(completion))
+        row = Row(key, step, stage, encode(request), encode(completion))
         self._pending[key] = completion
         with self._counting:
             if key not in self._known:
@@ -286,8 +222,8 @@ class Journal:
         if key not in self._artifacts:
             return None
         try:
-            found = next(self._checked_artifacts(f"{_ARTIFACTS} WHERE key = ?", key), None)
-        except _FAULTS as error:
+            found = next(self._checked_artifacts(f"{ARTIFACTS} WHERE key = ?", key), None)
+        except FAULTS as error:
             raise self._wrap(error) from error
         if found is None:
             raise self._damaged(f"artifact {key} is gone")
@@ -308,7 +244,7 @@ class Journal:
         self.flush()
         self._artifacts.add(artifact.key)
 
-    def _hand_over(self, item: _Item) -> None:
+    def _hand_over(self, item: Item) -> None:
         if self._error is not None:
             raise self._error
         self._queue.put(item)
@@ -332,8 +268,8 @@ class Journal:
         connection: sqlite3.Connection | None = None
         running = True
         try:
-            connection = _open_to_write(self.path)
-        except _FAULTS as error:
+            connection = open_to_write(self.path)
+        except FAULTS as error:
             self._error = self._wrap(error)
         try:
             while running:
@@ -352,20 +288,22 @@ class Journal:
             if connection is not None:
                 connection.close()
 
-    def _commit(self, connection: sqlite3.Connection, batch: list[_Item | threading.Event | None]) -> None:
-        rows = [item for item in batch if isinstance(item, _Row)]
-        metas = [item for item in batch if isinstance(item, _Meta)]
+    def _commit(self, connection: sqlite3.Connection, batch: list[Item | threading.Event | None]) -> None:
+        rows = [item for item in batch if isinstance(item, Row)]
+        metas = [item for item in batch if isinstance(item, Meta)]
         artifacts = [item for item in batch if isinstance(item, Artifact)]
         if not rows and not metas and not artifacts:
             return
         try:
             connection.execute("BEGIN IMMEDIATE")
             for first in range(0, len(rows), ROWS_PER_INSERT):
-                _insert(connection, rows[first : first + ROWS_PER_INSERT])
-            _insert_artifacts(connection, artifacts)
-            connection.executemany(_META, [(meta.name, meta.value, _checksum(meta.name, meta.value)) for meta in metas])
+                insert_rows(connection, rows[first : first + ROWS_PER_INSERT])
+            insert_artifacts(connection, artifacts)
+            connection.executemany(
+                META, [(meta.name, meta.value, checksum_of(meta.name, meta.value)) for meta in metas]
+            )
             connection.execute("COMMIT")
-        except _FAULTS as error:
+        except FAULTS as error:
             self._error = self._wrap(error)
             return
         for row in rows:
@@ -378,7 +316,7 @@ class Journal:
 
     def keys(self) -> dict[str, tuple[str, str]]:
         """Every key with its step and stage."""
-        return {key: (step, stage) for key, step, stage in self._select(_PLACES)}
+        return {key: (step, stage) for key, step, stage in self._select(PLACES)}
 
     def meta(self, name: str) -> str | None:
         """A small value kept beside the completions, e.g. seconds spent so far."""
@@ -394,7 +332,7 @@ class Journal:
         self.flush()
         try:
             return self._reader.execute(sql, values).fetchall()
-        except _FAULTS as error:
+        except FAULTS as error:
             raise self._wrap(error) from error
 
     def set_meta(self, name: str, value: str) -> None:
@@ -403,7 +341,7 @@ class Journal:
         Raises:
             JournalError: If the writer has failed.
         """
-        self._hand_over(_Meta(name, value))
+        self._hand_over(Meta(name, value))
 
     def close(self) -> None:
         """Commit what is pending and close; safe to call twice."""
@@ -414,151 +352,3 @@ class Journal:
         if self._thread is not None:
             self._queue.put(None)
             self._thread.join()
-
-
-def _checksum(*values: str | bytes) -> int | None:
-    """CRC-32 of a row and its types; None where damage has left a value that is neither text nor bytes."""
-    checksum = 0
-    for value in values:
-        if isinstance(value, str):
-            checksum = zlib.crc32(value.encode(), ~checksum)
-        elif isinstance(value, bytes):
-            checksum = zlib.crc32(value, checksum)
-        else:
-            return None
-    return checksum
-
-
-def _insert(connection: sqlite3.Connection, rows: list[_Row]) -> None:
-    """All rows in one statement: for each one the thread would have to wait for the interpreter again."""
-    values: list[str | bytes | int | None] = []
-    for row in rows:
-        stored = (row.key, row.step, row.stage, zlib.compress(row.request, 1), row.answer)
-        values += (*stored, _checksum(*stored))
-    connection.execute(_insert_sql(len(rows)), values)
-
-
-def _insert_artifacts(connection: sqlite3.Connection, artifacts: Sequence[Artifact]) -> None:
-    if artifacts:
-        connection.execute(_ARTIFACTS_TABLE)
-    for found in artifacts:
-        stored = (found.key, found.step, found.kind, found.value)
-        connection.execute(_ARTIFACT, (*stored, _checksum(*stored)))
-
-
-@lru_cache(maxsize=ROWS_PER_INSERT)
-def _insert_sql(rows: int) -> str:
-    return f"INSERT OR IGNORE INTO completions VALUES {', '.join(['(?, ?, ?, ?, ?, ?)'] * rows)}"
-
-
-def exchanges(path: Path, keys: Sequence[str]) -> list[tuple[Request, Completion]]:
-    """Some requests and their answers, read without checking the whole file first; a run may be writing it.
-
-    Args:
-        path: The journal; one that is not there holds nothing.
-        keys: Keys of the requests; those that it lacks are passed over.
-
-    Raises:
-        JournalError: If one of their rows is damaged, or the file cannot be read.
-    """
-    if not path.exists() or not keys:
-        return []
-    found = []
-    try:
-        with closing(_open_to_read(path, alone=True)) as reader:
-            for key in keys:
-                for *row, checksum in reader.execute(_LOOK_UP, (key,)):
-                    if _checksum(*row) != checksum:
-                        raise JournalError(f"{path}: the journal is damaged (checksum of completion {key}).")
-                    request = _decode_request(zlib.decompress(row[3]))
-                    found.append((request, _decode_completion(row[4])))
-    except (*_FAULTS, zlib.error, msgspec.DecodeError) as error:
-        raise JournalError(f"{path}: the journal cannot be read ({error}); restore it from a copy.") from error
-    return found
-
-
-def completions(path: Path) -> int:
-    """How many completions a journal holds; 0 where there is none.
-
-    Raises:
-        JournalError: If it cannot be read.
-    """
-    if not path.exists():
-        return 0
-    try:
-        with closing(_open_to_read(path, alone=True)) as reader:
-            return int(reader.execute("SELECT count(*) FROM completions").fetchone()[0])
-    except _FAULTS as error:
-        raise JournalError(f"{path}: the journal cannot be read ({error}); restore it from a copy.") from error
-
-
-def copy_journal(source: Path, path: Path, metas: dict[str, str], artifacts: Sequence[Artifact] = ()) -> None:
-    """Make a journal that holds what another one holds, and some values besides; it is whole once it is there.
-
-    The other one is read as a file, so that nothing comes to lie beside it: nobody may be writing it, and it must
-    have been closed (no `-wal`).
-
-    Raises:
-        JournalError: If the copy cannot be written.
-    """
-    temporary = _beside(path)
-    try:
-        shutil.copyfile(source, temporary)
-        with closing(_open_to_write(temporary)) as connection:
-            _insert_artifacts(connection, artifacts)
-            connection.executemany(_META, [(*meta, _checksum(*meta)) for meta in metas.items()])
-        with temporary.open("rb") as copied:
-            os.fsync(copied.fileno())
-        temporary.rename(path)
-    except OSError as error:
-        raise disk_error(path, error) from error
-    except sqlite3.Error as error:
-        raise JournalError(f"{path}: the copy of {source} cannot be written: {error}.") from error
-
-
-def _beside(path: Path) -> Path:
-    """Where a journal is made before it is renamed; what a crash has left there is gone."""
-    temporary = path.with_name(f".{path.name}.new")
-    for suffix in ("", *WAL_SUFFIXES):
-        temporary.with_name(temporary.name + suffix).unlink(missing_ok=True)
-    return temporary
-
-
-def _create(path: Path) -> None:
-    """Make an empty journal beside its place and rename it, so that a journal without tables is always a damaged one."""
-    temporary = _beside(path)
-    connection = sqlite3.connect(temporary, isolation_level=None)
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(f"PRAGMA user_version = {FORMAT}")
-        connection.executescript(_SCHEMA)
-    finally:
-        connection.close()
-    for suffix in WAL_SUFFIXES:  # of a journal that was moved away: SQLite would play it into the new one
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
-    temporary.rename(path)
-
-
-def _open_to_read(path: Path, *, alone: bool) -> sqlite3.Connection:
-    """A connection that cannot write, not even to fold in the WAL when it is closed.
-
-    Without a WAL nobody writes: the file is then read as it lies, and no file is left beside it.
-    """
-    quiet = not path.with_name(f"{path.name}-wal").exists()
-    still = "&immutable=1" if quiet and (alone or not os.access(path.parent, os.W_OK)) else ""
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{still}", uri=True, check_same_thread=False)
-
-
-def _open_to_write(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA synchronous = FULL")
-    return connection
-
-
-def disk_error(path: Path, error: OSError) -> JournalError:
-    """A full or failing disk: nothing in the journal is lost."""
-    remedy = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "put that right"
-    return JournalError(
-        f"{path}: cannot be written ({error.strerror or error}). What was answered is safe in the journal: {remedy} "
-        "and run the same command again."
-    )

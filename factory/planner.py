@@ -17,9 +17,9 @@ import msgspec
 
 from factory.context import Session, StageStats, Stats, Unmade
 from factory.context.budget import Ledger
-from factory.context.context import Expected, Forecast
 from factory.context.flow import ALL_KEPT
 from factory.context.refusals import Refusals
+from factory.context.session import Expected, Forecast
 from factory.journal import Journal, Spent
 from factory.pipeline import Pipeline, run_to_end
 from factory.recipe import Recipe, Step, difference, load_recipe, model_identity

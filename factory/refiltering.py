@@ -31,7 +31,8 @@ from typing import Any
 
 from factory import __version__
 from factory.comparison import Comparison, Filed, Held, Moved, compare, held, turned_away
-from factory.context.context import NOT_REACHED, NotYetKnown
+from factory.context.context import NOT_REACHED
+from factory.context.session import NotYetKnown
 from factory.engines.protocol import Engine
 from factory.errors import RecipeError, RunDirError, UserError
 from factory.journal import WAL_SUFFIXES, Artifact, Journal, copy_journal

@@ -12,7 +12,8 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
-from factory.context.context import NOT_REACHED, Context, NotYetKnown, Session
+from factory.context.context import NOT_REACHED, Context
+from factory.context.session import NotYetKnown, Session
 from factory.context.stats import StepStats
 from factory.errors import RequestRefused
 from factory.records import Outcome, Record, Rejected, Unknown, Verdict, reject

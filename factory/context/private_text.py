@@ -11,52 +11,45 @@ so that other texts are never taken for learnt; the journal is not part of a dat
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
-from factory import __version__
-from factory.context.context import Context, NotYetKnown
+from factory.context.context import Context
+from factory.context.private_claim import Learnt, claim_of, paid_of, tell
 from factory.context.private_maker import Head, Maker, Say, Training, Writer, heads_of
 from factory.context.private_options import (
     PrivateTextOptions,
     delta_of,
-    drowning_remark,
-    stays_private,
     training_epsilon,
 )
+from factory.context.session import NotYetKnown
 from factory.datasets_io.whole import write_whole
 from factory.engines.protocol import Sampling
 from factory.errors import OptionError, UserError
-from factory.privacy.accounting import accountant_of, noise_for
+from factory.privacy.accounting import noise_for
 from factory.privacy.canaries import FILE as CANARIES_FILE
 from factory.privacy.canaries import decoded as decoded_canaries
 from factory.privacy.canaries import draw
 from factory.privacy.canaries import encoded as encoded_canaries
-from factory.privacy.claim import Claim, shown
-from factory.privacy.ledger import Ledger, Run, composed
+from factory.privacy.claim import Claim
+from factory.privacy.ledger import Ledger, Run
 from factory.privacy.randomness import Randomness, SecureRandomness, SeededRandomness, geometric
 from factory.privacy.tuned.drawing import Drawn
 from factory.prompts import Prompt
 from factory.recipe.private import PrivateText, content_of
 from factory.records import Outcome, Provenance, Record, Unknown, derive_seed, derived_id, digest, reject
 
-if TYPE_CHECKING:
-    from factory.privacy.fitting import Report  # imports torch
-
 FORMAT = 1
 MOST_TRIES = 20
 RULE = "private_text"
 UNTRAINED = "untrained"
 LOST_TOO_MUCH = 0.5
-DP_SGD = "DP-SGD: clipped gradient of each text, Gaussian noise, Poisson samples"
-ORDINARY = "ordinary training on Poisson samples, without clipping or noise"
 
 
 async def write_private(
@@ -179,7 +172,7 @@ class _Writing:
         name = (await ctx.artifact(digest("private run", key), lambda _: self._begin(ledger, run), kind="run")).decode()
         if unmarked := ledger.mark():
             ctx.note(unmarked)
-        counts = await self._counts(texts, ledger, self._paid(ledger, name, run, 0), key)
+        counts = await self._counts(texts, ledger, paid_of(options, ledger, name, run, steps=0), key)
         canaries = await self._canaries(name, key)
 
         def fit(say: Say) -> bytes:
@@ -194,8 +187,12 @@ class _Writing:
         model = await ctx.artifact(key, fit, kind="private model")
         self._forget_checkpoints(name)
         about = self._maker.about(model)
-        claim = self._claim(ledger, name, run, delta, known, policy, about, counted=counts is not None)
-        self._tell(claim, about, noise)
+        learnt = Learnt(
+            name=name, run=run, delta=delta, records=known, records_policy=policy, about=about,
+            randomness=self._randomness(name).name, counted=counts is not None,
+        )  # fmt: skip
+        claim = claim_of(ctx, options, ledger, learnt)
+        tell(ctx, claim, about, noise)
         return _Trained(model, name, counts, claim)
 
     async def _untrained(self) -> _Trained:
@@ -355,103 +352,6 @@ class _Writing:
         )
         fields = {"text": text.strip(), **({"label": label} if label else {})}
         return Record(derived_id(self._ctx.step, key, ordinal), fields, provenance)
-
-    # --- claims ---------------------------------------------------------------------------------------
-
-    def _claim(
-        self,
-        ledger: Ledger,
-        name: str,
-        run: Run,
-        delta: float,
-        known: int,
-        policy: str,
-        about: Report,
-        *,
-        counted: bool,
-    ) -> Claim:
-        """What may be said, by what the ledger counts."""
-        options = self._options
-        paid = self._paid(ledger, name, run, about.spent)
-        spent = composed([msgspec.structs.replace(paid, noise_multiplier=run.noise_multiplier)], delta)
-        accountant, error = accountant_of(msgspec.structs.replace(run, spent=paid.spent).mechanism, delta)
-        runs = [each for each in ledger.runs() if each.paid]
-        together = composed(runs, delta, unit=options.data.unit)
-        why = stays_private(options)
-        return Claim(
-            step=self._ctx.step,
-            method=self._ctx.method,
-            run=name,
-            private=not why and math.isfinite(spent),
-            why_not=why,
-            epsilon=spent if math.isfinite(spent) else None,
-            delta=delta,
-            accountant=accountant,
-            accountant_error=error,
-            mechanism=DP_SGD if options.noisy else ORDINARY,
-            noise_multiplier=run.noise_multiplier,
-            max_grad_norm=options.max_grad_norm if options.noisy else None,
-            sample_rate=run.sample_rate,
-            steps=paid.spent,
-            records=known,
-            records_policy=policy,
-            unit=options.data.unit,
-            sampler="Poisson",
-            randomness=self._randomness(name).name,
-            labels=self._labels_policy(paid.epsilon_counts, counted=counted),
-            epsilon_counts=paid.epsilon_counts,
-            trained=about.trained,
-            dimensions=about.dimensions,
-            expected_batch=float(options.batch_size),
-            private_source=options.data.private,
-            ledger_runs=max(1, len(runs)),
-            ledger_epsilon=together if math.isfinite(together) else None,
-            version=__version__,
-        )
-
-    def _paid(self, ledger: Ledger, name: str, run: Run, steps: int) -> Run:
-        """What the ledger has of a run that has taken so many steps.
-
-        Raises:
-            UserError: If that is less: the ledger was removed, or the private file moved or put back without it.
-        """
-        paid = ledger.find(name)
-        if paid is not None and paid.spent >= steps:
-            return paid
-        if self._options.data.private:
-            raise UserError(
-                f"{ledger.path}: the privacy ledger lacks {'steps of ' if paid else ''}the run {name}, which this run "
-                "directory has paid, so that nobody can say what was spent; restore the ledger from a copy, or name it in "
-                "'data.ledger'."
-            )
-        counts = self._options.label_counts  # public texts: what lies in the run directory may be lost
-        return msgspec.structs.replace(run, id=name, spent=steps, epsilon_counts=counts.epsilon if counts else 0.0)
-
-    def _labels_policy(self, cost: float, *, counted: bool) -> str:
-        options = self._options
-        if not options.classes:
-            return "none"
-        if counted:
-            return f"noisy counts (geometric noise, epsilon {cost:g}, part of the whole)"
-        return "shares named in the recipe, taken as public" if options.shares else "equal shares"
-
-    def _tell(self, claim: Claim, about: Report, noise: float) -> None:
-        ctx = self._ctx
-        ctx.stats.privacy = msgspec.to_builtins(claim)
-        ctx.stats.trained = f"`{ctx.method}` trained ({claim.trained})"
-        if not claim.private:  # a claim that holds is told by itself
-            ctx.note(f"NOT PRIVATE: {claim.why_not}")
-        if about.lost:
-            ctx.note(f"{about.lost:,} of {claim.steps:,} steps were paid and lost to a kill; they count")
-        if claim.ledger_runs > 1:
-            ctx.note(
-                f"the ledger has {claim.ledger_runs:,} runs on these texts: together they come to epsilon "
-                f"{shown(claim.ledger_epsilon)}"
-            )
-        drowned = drowning_remark(noise, claim.dimensions, claim.expected_batch)
-        for sentence in (drowned, *about.notes):
-            if sentence:
-                ctx.note(sentence)
 
 
 class _Trained(NamedTuple):

@@ -22,7 +22,8 @@ from typing import Any
 
 import msgspec
 
-from factory.context.context import Context, NotYetKnown
+from factory.context.context import Context
+from factory.context.session import NotYetKnown
 from factory.context.wanting import Slot, SynthesisOptions, known_identifiers, slots
 from factory.recipe.tables import LoadedTable
 from factory.records import Outcome, Provenance, Record, Unknown, derive_seed, derived_id, digest, reject

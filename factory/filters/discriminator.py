@@ -53,9 +53,9 @@ from factory.classifiers.crossfit import Example, assign, auc, cross_fit, requir
 from factory.classifiers.finetuning import FineTuned
 from factory.classifiers.keeping import Standing, select
 from factory.context import Context
-from factory.context.context import NotYetKnown
 from factory.context.flow import ALL_KEPT, not_needed
 from factory.context.making import Say
+from factory.context.session import NotYetKnown
 from factory.context.sifting import text_of
 from factory.errors import OptionError, SourceError, UserError
 from factory.recipe import back_end

@@ -26,7 +26,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from factory.context import Answer, Context, each
-from factory.context.context import Expected
+from factory.context.session import Expected
 from factory.engines.protocol import Sampling, TokenLogprob
 from factory.errors import OptionError
 from factory.prompts import Prompt, named_prompt

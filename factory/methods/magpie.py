@@ -23,7 +23,7 @@ from pydantic import Field, model_validator
 
 from factory.context import Answer, Context, each
 from factory.context.answers import unusable
-from factory.context.context import NotYetKnown
+from factory.context.session import NotYetKnown
 from factory.context.shares import Share
 from factory.engines.protocol import Sampling
 from factory.errors import OptionError, UserError

@@ -21,7 +21,7 @@ from pydantic import Field, field_validator
 
 from factory.context import Context, each
 from factory.context.answers import unusable
-from factory.context.context import Expected, NotYetKnown
+from factory.context.session import Expected, NotYetKnown
 from factory.engines.protocol import Constraint
 from factory.prompts import Prompt, shipped_prompt
 from factory.recipe.columns import require

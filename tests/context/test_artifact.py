@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from factory.context import Context
-from factory.context.context import NotYetKnown
 from factory.context.making import Abandoned, Say
+from factory.context.session import NotYetKnown
 from factory.errors import JournalError
 from factory.journal import Artifact, Journal, copy_journal, store
 

@@ -13,8 +13,9 @@ import pytest
 from factory.context import Answer, Context, Session, Stats
 from factory.context.asker import EngineAsker
 from factory.context.budget import Ledger
-from factory.context.context import NotYetKnown, request_key
+from factory.context.context import request_key
 from factory.context.refusals import Refusals
+from factory.context.session import NotYetKnown
 from factory.engines.protocol import Completion, Constraint, Message, Request, Sampling
 from factory.engines.scripted import ScriptedEngine
 from factory.errors import RequestRefused

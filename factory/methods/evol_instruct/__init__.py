@@ -21,8 +21,8 @@ from contextlib import aclosing
 from pathlib import Path
 
 from factory.context import Context, each
-from factory.context.context import Expected
 from factory.context.flow import surplus
+from factory.context.session import Expected
 from factory.errors import OptionError
 from factory.methods.evol_instruct.chain import Chains, Tally, prompt_names
 from factory.methods.evol_instruct.operations import COUNTED, WORDS_WANTED

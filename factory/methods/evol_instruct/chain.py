@@ -15,8 +15,8 @@ import msgspec
 
 from factory.context import Answer, Context
 from factory.context.answers import unusable
-from factory.context.context import NotYetKnown
 from factory.context.flow import refusal
+from factory.context.session import NotYetKnown
 from factory.engines.protocol import Constraint, Sampling
 from factory.errors import RequestRefused
 from factory.methods.evol_instruct import elimination, operations

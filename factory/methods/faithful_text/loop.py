@@ -14,8 +14,8 @@ from typing import Any
 from rapidfuzz.distance import LCSseq
 
 from factory.context import Answer, Context
-from factory.context.context import NotYetKnown
 from factory.context.flow import not_needed, surplus, undisturbed
+from factory.context.session import NotYetKnown
 from factory.context.shares import Share
 from factory.engines.protocol import Constraint
 from factory.errors import RequestRefused

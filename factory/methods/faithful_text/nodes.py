@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable
 
 from factory.context import Answer, Context
-from factory.context.context import NotYetKnown
+from factory.context.session import NotYetKnown
 from factory.engines.protocol import Constraint
 from factory.errors import RequestRefused
 from factory.methods.faithful_text.options import Options

@@ -26,7 +26,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 from factory.context import Context
-from factory.context.context import Expected
+from factory.context.session import Expected
 from factory.errors import OptionError, UserError
 from factory.methods.private_evolution.options import Options
 from factory.prompts import Prompt

@@ -21,8 +21,8 @@ import numpy as np
 
 from factory import __version__
 from factory.context import Context
-from factory.context.context import NotYetKnown
 from factory.context.making import Make, Say
+from factory.context.session import NotYetKnown
 from factory.errors import OptionError, UserError
 from factory.methods.private_evolution.budget import Budget
 from factory.methods.private_evolution.options import Options

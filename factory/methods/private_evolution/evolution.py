@@ -12,8 +12,8 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 import msgspec
 
 from factory.context import Context
-from factory.context.context import NotYetKnown
 from factory.context.flow import not_needed
+from factory.context.session import NotYetKnown
 from factory.methods.private_evolution.ballot import Ballot
 from factory.methods.private_evolution.options import Options
 from factory.methods.private_evolution.writing import FIRST, LOOKAHEAD, Writer

@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 from pydantic import ConfigDict, Field
 
 from factory.context import Answer, Context, each
-from factory.context.context import NotYetKnown
 from factory.context.flow import refusal
+from factory.context.session import NotYetKnown
 from factory.engines.protocol import Constraint
 from factory.errors import OptionError, RequestRefused, UserError
 from factory.methods.prompt.schema import Misfit, load_schema, read_object

@@ -15,8 +15,8 @@ from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 
 from factory.context import Answer, Context
-from factory.context.context import NotYetKnown
 from factory.context.flow import settle, surplus, undisturbed
+from factory.context.session import NotYetKnown
 from factory.context.shares import Share
 from factory.engines.protocol import Constraint
 from factory.errors import RequestRefused

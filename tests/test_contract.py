@@ -326,9 +326,7 @@ class Crashing:
         return int(json.loads(self._process.stdout.readline())["code"])
 
     def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(timeout=30)
+        self._process.communicate(timeout=30)  # ends its input, and closes both pipes
 
 
 @pytest.fixture(scope="module")

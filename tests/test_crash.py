@@ -61,9 +61,7 @@ class Driver:
         return dict(json.loads(self._process.stdout.readline()))
 
     def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(30)
+        self._process.communicate(timeout=30)  # ends its input, and closes both pipes
 
 
 @pytest.fixture(scope="module")

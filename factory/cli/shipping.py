@@ -172,7 +172,10 @@ def push(
     lineage: Annotated[bool, typer.Option("--lineage", help="Send the records that others were made from.")] = False,
     partial: Annotated[bool, typer.Option("--partial", help="Send a preview, or a run that stopped short.")] = False,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Replace files there that no push of the factory has written.")
+        bool,
+        typer.Option(
+            "--replace", help="Replace another dataset there, or files that no push of the factory has written."
+        ),
     ] = False,
     allow_secrets: Annotated[bool, typer.Option("--allow-secrets", help="Do not look for keys and tokens.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -90,7 +91,7 @@ def push(
         rejected: Send the rejected rows as well.
         lineage: Send the records that others were made from as well.
         partial: Send a preview or a run that was stopped short.
-        replace: Go on where the repository holds files that no push of the factory has written.
+        replace: Go on where the repository holds another dataset, or files that no push of the factory has written.
         allow_secrets: Do not look for keys and tokens.
         progress: Show on standard error how far it is.
 
@@ -113,9 +114,10 @@ def push(
         uploads = gather(run.path, text.encode(), ("data", *folders), report=has_report)
         if not allow_secrets:
             require_none(uploads, environment_secrets(token, manifest["recipe"]))
-        plan = _Plan(remote, uploads, public, replace)
+        plan = _Plan(remote, manifest["name"], uploads, public, replace)
         if dry_run:
-            deleted = _asked(plan, notes)
+            with quiet_client(Transfer(uploads, enabled=False)):
+                deleted = _asked(plan, notes)
             return Pushed(repo_id, remote.url, "", False, not public, uploads, deleted, text, notes)
         if token is None:
             raise UserError(
@@ -142,6 +144,7 @@ class _Plan:
     """What is to be where."""
 
     remote: Remote
+    name: str
     uploads: list[Upload]
     public: bool
     replace: bool
@@ -155,12 +158,24 @@ class _Plan:
         self.require_visibility(private=state.private)
         gone = stale(list(state.files), self.uploads)
         touched = sorted({upload.path for upload in self.uploads} & set(state.files) | set(gone))
-        if touched and MANIFEST not in state.files and not self.replace:
-            raise UserError(
-                f"{self.remote.repo_id}: holds files that no push of the factory has written ({', '.join(touched[:3])}); "
-                "choose another repository, or put these files in their place with --replace."
-            )
+        if touched and not self.replace:
+            self._require_ours(state, touched)
         return gone
+
+    def _require_ours(self, state: State, touched: Sequence[str]) -> None:
+        """Make sure that what is replaced is an earlier push of the same dataset."""
+        if MANIFEST not in state.files:
+            what = f"files that no push of the factory has written ({', '.join(touched[:3])})"
+        elif any(state.holds(upload) for upload in self.uploads if upload.path == MANIFEST):
+            return
+        else:
+            name = _name_in(self.remote.content(MANIFEST, state.head))
+            if name == self.name:
+                return
+            what = f"another dataset ('{name}', this is '{self.name}')" if name else f"a {MANIFEST} that is no run's"
+        raise UserError(
+            f"{self.remote.repo_id}: holds {what}; choose another repository, or put these files in their place with --replace."
+        )
 
     def require_visibility(self, *, private: bool) -> None:
         """Make sure that a push makes nothing public that was not asked for, nor private.
@@ -183,6 +198,15 @@ class _Plan:
     def fulfilled(self, state: State) -> bool:
         """Whether the repository holds these files, and none of an earlier push."""
         return all(map(state.holds, self.uploads)) and not stale(list(state.files), self.uploads)
+
+
+def _name_in(manifest: bytes) -> str:
+    """The name of the dataset that a manifest tells of; empty if it is no manifest."""
+    try:
+        found = json.loads(manifest)
+    except ValueError:
+        return ""
+    return str(found.get("name") or "") if isinstance(found, dict) and "fingerprint" in found else ""
 
 
 def _asked(plan: _Plan, notes: list[str]) -> list[str] | None:

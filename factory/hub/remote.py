@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from factory import __version__
@@ -139,6 +141,19 @@ class Remote:
         except EntryNotFoundError:  # an empty branch has no tree
             pass
         return State(info.sha, private, files)
+
+    def content(self, path: str, commit: str) -> bytes:
+        """A small file as it is there in a commit.
+
+        Raises:
+            UserError: If the token may not read it.
+            HubError: If the Hub does not answer.
+        """
+        with self._told(f"asked for {path}"), TemporaryDirectory() as folder:
+            found = self._api.hf_hub_download(
+                self.repo_id, path, repo_type="dataset", revision=commit, local_dir=folder
+            )
+            return Path(found).read_bytes()
 
     def create(self, *, private: bool) -> None:
         """Make the repository; one that exists is left as it is. Then the branch.

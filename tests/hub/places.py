@@ -20,9 +20,9 @@ REPO = "me/tickets"
 LICENCE = {"license": "apache-2.0", "language": ["en"]}
 
 
-def a_run(folder: Path, rows: int = 6, *, long: int = 0, **output: Any) -> Path:
+def a_run(folder: Path, rows: int = 6, *, long: int = 0, name: str = "tickets", **output: Any) -> Path:
     """A finished run of so many rows; `long` makes each answer so many random letters."""
-    recipe = one_step(folder, [{"text": f"Ticket {n}."} for n in range(rows)], output=LICENCE | output)
+    recipe = one_step(folder, [{"text": f"Ticket {n}."} for n in range(rows)], name=name, output=LICENCE | output)
 
     def reply(request: Any) -> str:
         text = text_of(request)
@@ -41,6 +41,7 @@ def point(monkeypatch: pytest.MonkeyPatch, folder: Path, hub: Hub, token: str | 
     if token is None:
         monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}")
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(folder / "no-token"))
     monkeypatch.setattr(pushing, "PAUSE_S", 0.01)

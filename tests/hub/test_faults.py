@@ -131,7 +131,7 @@ def test_somebody_else_commits_at_the_same_time(hub: Hub, large: Path) -> None:
     _, tree = line[-1]
     hub.blobs["x" * 40] = b"theirs"
     theirs = ("file", "x" * 40, 6)
-    line.append(("a" * 40, {**tree, "manifest.json": theirs}))
+    line.append(("a" * 40, {**tree, "README.md": theirs}))
 
     def overtake() -> None:
         line.append(("b" * 40, {**tree, "notes.md": theirs, "data/train-00000-of-00099.parquet": theirs}))

@@ -174,6 +174,30 @@ def test_a_repository_of_something_else_is_left_alone(hub: Hub, small: Path) -> 
     assert push(small, replace=True).deleted == ["data/train-00000-of-00009.parquet"]
 
 
+def test_another_dataset_is_not_replaced_without_asking(hub: Hub, small: Path, tmp_path: Path) -> None:
+    push(small)
+    before = hub.files(REPO)
+    other = a_run(tmp_path / "other", rows=3, name="letters")
+    for dry in (True, False):
+        with pytest.raises(
+            UserError, match=r"holds another dataset \('tickets', this is 'letters'\); choose another repo"
+        ):
+            push(other, dry_run=dry)
+    assert hub.files(REPO) == before
+    longer = a_run(tmp_path / "longer", rows=9)
+    assert push(longer).changed, "the same dataset, made anew"
+    assert push(other, replace=True).changed
+    assert json.loads(hub.files(REPO)["manifest.json"])["name"] == "letters"
+
+
+@pytest.mark.parametrize("content", [b"{}", b"[1]", b"no JSON", b'{"name": "tickets"}', b"\xff"])
+def test_a_manifest_of_something_else_is_no_push_of_ours(hub: Hub, small: Path, content: bytes) -> None:
+    hub.make(REPO, private=True, files={"manifest.json": content})
+    with pytest.raises(UserError, match="holds a manifest.json that is no run's; choose another repository"):
+        push(small)
+    assert push(small, replace=True).changed
+
+
 def test_a_branch_is_made_and_the_main_one_stays_as_it_was(hub: Hub, small: Path) -> None:
     done = push(small, revision="v2")
     assert hub.files(REPO) == {}

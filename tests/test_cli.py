@@ -81,6 +81,7 @@ def test_the_same_command_again_asks_nothing_and_says_the_same(factory: Command,
 
 
 def test_what_was_paid_for_and_is_used_no_more_is_counted_too(factory: Command, tmp_path: Path) -> None:
+    (tmp_path / "script.json").write_text(json.dumps({"answers": ["Answer {hash}."], "latency_s": 0.2}))
     factory("run", "demo.yaml")
     (tmp_path / "prompt.jinja").write_text(PROMPT.replace("Summarise", "Sum up"))
     factory("run", "demo.yaml", "--accept-changes")
@@ -93,7 +94,11 @@ def test_what_was_paid_for_and_is_used_no_more_is_counted_too(factory: Command, 
     assert int(paid[1]) > int(tokens[1]) > 0
     assert int(paid[2]) == 2 * int(tokens[2])
     assert factory("report", "runs/demo", "--out", "report.html").code == 0
-    assert "In all sessions 12 answers were paid for" in (tmp_path / "report.html").read_text()
+    page = (tmp_path / "report.html").read_text()
+    assert "In all sessions 12 answers were paid for" in page
+    rate = re.search(r"([\d,]+) tokens written a second", page)
+    assert rate is not None
+    assert int(rate[1].replace(",", "")) == pytest.approx(int(paid[2]) / manifest["seconds"], abs=1)
 
 
 def test_tokens_are_those_of_the_dataset_and_not_of_the_last_session(factory: Command) -> None:

@@ -50,18 +50,19 @@ def build(run: Run) -> Panel | LeftOut:
         for key, title, kind in (("prompt_tokens", "Tokens in", "real"), ("completion_tokens", "Tokens out", "kept"))
     ]
     out = sum(told["completion_tokens"] for _, _, told in stages)
+    written = run.manifest.get("journal", {}).get("completion_tokens", out)  # as the time is, of all sessions
     return Panel(
         table(heads, rows, "Requests and tokens by step and stage")
         + grid(figures)
-        + paragraph(_time(seconds, out, run))
+        + paragraph(_time(seconds, written, run))
         + paragraph(_paid(run.manifest)),
         {"stages": [[step, name, told] for step, name, told in stages]},
     )
 
 
-def _time(seconds: float, out: int, run: Run) -> str:
+def _time(seconds: float, written: int, run: Run) -> str:
     told = f"The engine was at work for {clock(seconds)} in all sessions"
-    told += f", {out / seconds:,.0f} tokens written a second" if seconds > 0 and out else ""
+    told += f", {written / seconds:,.0f} tokens written a second" if seconds > 0 and written else ""
     kept = run.manifest["rows"]
     told += f" and {seconds / kept:,.2f} seconds a kept row" if seconds > 0 and kept else ""
     return f"{told}. Steps run side by side, so that time belongs to the run and not to one of them."

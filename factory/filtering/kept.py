@@ -116,18 +116,18 @@ def build(target: Target, way: str, counts: tuple[int, int], notes: dict[str, st
             _build_folder(target.staged(target.out), way, (kept, rejected), counts, notes)
             return
         if kept != target.staged(target.out):
-            _build_file(target.form, way, kept, target.staged(target.out))
+            _build_file(target.form, way, kept, target.staged(target.out), counts[0])
         if rejected != target.staged(target.rejected):
-            _build_file(target.form, "filed", rejected, target.staged(target.rejected))
+            _build_file(target.form, "filed", rejected, target.staged(target.rejected), counts[1])
     except OSError as error:
         raise disk_error(target.partial, error) from error
 
 
-def _build_file(form: str, way: str, spool: Path, path: Path) -> None:
+def _build_file(form: str, way: str, spool: Path, path: Path, count: int) -> None:
     if form == "parquet":
         from factory.filtering.tables import write_tables
 
-        write_tables(way, spool, [path])
+        _require_all(write_tables(way, spool, [path]), count, path)
     else:
         from factory.filtering.cells import write_cells
 
@@ -146,9 +146,14 @@ def _build_folder(
         else:
             from factory.filtering.tables import write_tables
 
-            write_tables(part_way, spool, paths, ROWS_PER_SHARD)
+            _require_all(write_tables(part_way, spool, paths, ROWS_PER_SHARD), count, folder)
     for name, text in notes.items():
         (folder / name).write_text(text, encoding="utf-8")
+
+
+def _require_all(written: int, count: int, path: Path) -> None:
+    if written != count:
+        raise AssertionError(f"{path}: {written} rows written, {count} counted")
 
 
 def _shard_names(folder: Path, stem: str, form: str, count: int) -> list[Path]:

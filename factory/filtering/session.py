@@ -58,6 +58,7 @@ class Session:
         self._hasher = hashlib.blake2b(digest_size=16)
         self._committed_at = time.monotonic()
         self._strict = False
+        self._torn = False
 
     @property
     def fingerprint(self) -> str:
@@ -89,7 +90,7 @@ class Session:
                 doing = "reading again what was judged before" if self.rows < self.resumed else ""
                 meter.update(chunk.position, self.rows, self.kept, doing)
         except (SourceError, KeyboardInterrupt):
-            if self.rows > self.resumed:
+            if self.rows > self.resumed and not self._torn:
                 self.commit()
             raise
         if not self.rows:
@@ -179,10 +180,12 @@ class Session:
         for index, outcome in zip(usable, judged, strict=True):
             found[index] = outcome
         codes = bytes(_code(outcome) for outcome in found)
+        self._torn = True  # a second Ctrl-C may end this between two spools: what then counts is the last commit
         spool_kept(self.spools["kept"], self.way, chunk, [index for index, code in enumerate(codes) if code == KEPT])
         self.spools["rejected"].append(b"".join(self._filed(chunk, found)))
         self.spools[OUTCOMES].append(codes)
         self._count(chunk, codes)
+        self._torn = False
 
     def _filed(self, chunk: Chunk, found: Sequence[Judged | Broken | None]) -> Iterator[bytes]:
         """Lines of the rejected rows; counts them."""

@@ -40,14 +40,15 @@ def framed(chunk: Chunk, kept: Sequence[int]) -> bytes:
     return _LENGTH.pack(len(stream)) + stream
 
 
-def write_tables(way: str, spool: Path, paths: Sequence[Path], rows_each: int | None = None) -> None:
-    """Write the rows of a spool as Parquet files of so many rows each.
+def write_tables(way: str, spool: Path, paths: Sequence[Path], rows_each: int | None = None) -> int:
+    """Write the rows of a spool as Parquet files of so many rows each; gives their number.
 
     Row groups have the same rows whatever the chunks were, so that the same rows give the same bytes.
     """
     schema, tables = _source(way, spool)
     groups = _groups(tables)
     rest: pa.Table | None = None
+    written = 0
     for path in paths:
         room = rows_each
         with pq.ParquetWriter(path, schema, compression="zstd") as writer:
@@ -56,6 +57,8 @@ def write_tables(way: str, spool: Path, paths: Sequence[Path], rows_each: int | 
                 rest = table.slice(count) if count < table.num_rows else None
                 writer.write_table(table.slice(0, count), row_group_size=max(1, count))
                 room = None if room is None else room - count
+                written += count
+    return written
 
 
 def _source(way: str, spool: Path) -> tuple[pa.Schema, Iterator[pa.Table]]:

@@ -13,7 +13,7 @@ from factory.filtering.chain import Chain
 from factory.filtering.run import filter as filter_rows
 from factory.filtering.session import Session
 from factory.filtering.target import Target
-from factory.filtering.workdir import WorkDir
+from factory.filtering.workdir import Spool, WorkDir
 
 from .small_inputs import rows, write
 
@@ -94,3 +94,34 @@ def test_a_second_one_ends_the_moving_which_the_same_call_finishes(
     assert (ended.status, ended.read) == ("interrupted", 40)
     done = filter_rows("in.jsonl", "out.jsonl", filters=FILTERS)
     assert (done.status, done.kept) == ("complete", 30)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
+@pytest.mark.parametrize("append", range(1, 10))
+def test_a_second_one_between_two_spools_neither_doubles_nor_loses_a_row(
+    append: int, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two signals right after one of the nine appends of three chunks; then the same call."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("factory.datasets_io.chunks.CHUNK_ROWS", 20)
+    given = [{"n": number, **row} for number, row in enumerate(rows(60))]
+    write(Path(f"in.{kind}"), given)
+    whole = filter_rows(f"in.{kind}", f"whole.{kind}", filters=FILTERS)
+    original, left = Spool.append, [append]
+
+    def torn(self: Spool, data: bytes) -> None:
+        original(self, data)
+        left[0] -= 1
+        if not left[0]:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Spool, "append", torn)
+        ended = filter_rows(f"in.{kind}", f"out.{kind}", filters=FILTERS)
+    assert ended.status == "interrupted"
+    assert ended.read % 20 == 0
+    done = filter_rows(f"in.{kind}", f"out.{kind}", filters=FILTERS)
+    assert (done.status, done.resumed, done.read, done.kept) == ("complete", ended.read, 60, whole.kept)
+    for name in ("", ".rejected"):
+        assert Path(f"out{name}.{kind}").read_bytes() == Path(f"whole{name}.{kind}").read_bytes()

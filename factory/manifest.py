@@ -80,13 +80,13 @@ def build_manifest(
             "completion": session.stats.total("completion_tokens"),
         },
         "requests": {"asked": session.stats.total("asked"), "reused": session.stats.total("reused")},
-        "journal": _paid(session.journal.spent),
+        "journal": _held(session.journal.spent),
         "seconds": round(session.ledger.seconds, 1),
     }
 
 
-def _paid(spent: Spent) -> dict[str, int]:
-    """Every answer that was ever paid for in this directory, whether or not this result is made with it."""
+def _held(spent: Spent) -> dict[str, int]:
+    """Every answer in the journal, whether or not this result is made with it; `refilter` takes those of its source along."""
     tokens = {"prompt_tokens": spent.prompt_tokens, "completion_tokens": spent.completion_tokens}
     return {"answers": spent.requests, **tokens}
 

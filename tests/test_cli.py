@@ -88,14 +88,14 @@ def test_what_was_paid_for_and_is_used_no_more_is_counted_too(factory: Command, 
     manifest = json.loads((tmp_path / "runs/demo/manifest.json").read_text())
     assert (manifest["requests"], manifest["journal"]["answers"]) == ({"asked": 6, "reused": 0}, 12)
     shown = factory("show", "runs/demo").out
-    paid = re.search(r"^paid +12 answers in all sessions, (\d+) tokens in, (\d+) out$", shown, re.MULTILINE)
+    paid = re.search(r"^journal +12 answers of all sessions, (\d+) tokens in, (\d+) out$", shown, re.MULTILINE)
     tokens = re.search(r"^tokens +(\d+) in, (\d+) out$", shown, re.MULTILINE)
     assert paid is not None and tokens is not None
     assert int(paid[1]) > int(tokens[1]) > 0
     assert int(paid[2]) == 2 * int(tokens[2])
     assert factory("report", "runs/demo", "--out", "report.html").code == 0
     page = (tmp_path / "report.html").read_text()
-    assert "In all sessions 12 answers were paid for" in page
+    assert "The journal holds 12 answers of all sessions" in page
     rate = re.search(r"([\d,]+) tokens written a second", page)
     assert rate is not None
     assert int(rate[1].replace(",", "")) == pytest.approx(int(paid[2]) / manifest["seconds"], abs=1)

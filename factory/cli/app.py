@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,13 +16,24 @@ EXIT_INTERRUPTED = 130
 
 
 class _Commands(TyperGroup):
+    """Says so where Ctrl-C ends a command; typer ends it without a word."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        with _told():
+            return super().make_context(*arguments, **options)
+
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
-        """Say so where Ctrl-C ends a command; typer ends it without a word."""
-        try:
+        with _told():
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            typer.echo("interrupted", err=True)
-            raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
 app = typer.Typer(

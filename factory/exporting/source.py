@@ -42,6 +42,8 @@ class Source:
                 f"{path}: the last run did not end ({status}), and data/ holds the dataset of an earlier one; finish it "
                 "with 'factory run'."
             )
+        if not self.manifest["rows"]:
+            raise UserError(f"{path}: the run kept no row; 'factory show {path}' tells why.")
         self.columns = _columns(self.path / "data")
 
     def items(self, settings: Settings) -> Iterator[Item]:

@@ -24,6 +24,7 @@ SHARDS = {
     "rejected": re.compile(r"rejected/rejected-\d{5,}-of-\d{5,}\.parquet"),
     "lineage": re.compile(r"lineage/records-\d{5,}-of-\d{5,}\.parquet"),
 }
+ROWS_OF_CARD = re.compile(r"data/train-[^/]*")  # as the card names them: data/train-*
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,15 @@ def same_digest(run: Path, digest: str) -> bool:
 
 
 def stale(remote: list[str], uploads: list[Upload]) -> list[str]:
-    """Files of an earlier push that would tell of other rows: shards of other numbers, folders and reports not sent now."""
+    """Files there that would tell of other rows: shards of other numbers, folders and reports that are not sent now.
+
+    Whoever wrote them, files that the card takes for rows are among them: those of `datasets` are called
+    `data/train-00000-of-00001-<hash>.parquet`, say.
+    """
     coming = {upload.path for upload in uploads}
-    ours = [name for name in remote if name == REPORT or any(each.fullmatch(name) for each in SHARDS.values())]
-    return sorted(set(ours) - coming)
+    forms = [ROWS_OF_CARD, *SHARDS.values()]
+    found = [name for name in remote if name == REPORT or any(each.fullmatch(name) for each in forms)]
+    return sorted(set(found) - coming)
 
 
 def _upload(run: Path, name: str) -> Upload:

@@ -213,16 +213,15 @@ def _asked(plan: _Plan, notes: list[str]) -> list[str] | None:
     """For a dry run: what would be deleted; None, with a note, where the Hub cannot be asked."""
     try:
         state = plan.remote.state()
-        private = plan.remote.visible() if state is None else None
+        main = plan.remote.main() if state is None else None
     except FactoryError as error:
         notes.append(f"what would be deleted is not known: {_cause(error)}")
         return None
     if state is not None:
         return plan.require_fit(state)
-    if private is not None:
-        plan.require_visibility(private=private)
-        notes.append(f"the branch '{plan.remote.branch}' would be made")
-        return []
+    if main is not None:
+        notes.append(f"the branch '{plan.remote.branch}' would be made, as a copy of the main one")
+        return plan.require_fit(main)
     notes.append(
         f"{plan.remote.repo_id} would be made, {'public' if plan.public else 'private'}, if it is not there yet"
     )
@@ -288,6 +287,8 @@ def _prepared(plan: _Plan) -> State:
     if private is not None:
         plan.require_visibility(private=private)
     if remote.branch and remote.state() is None:
+        if (main := remote.main()) is not None:
+            plan.require_fit(main)
         remote.make_branch()
     state = _required(plan)
     plan.require_fit(state)

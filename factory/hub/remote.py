@@ -111,6 +111,12 @@ class Remote:
             branch = self._info(self.branch) if self.branch else info
             return None if branch is None else self._state(branch, private=info.private is True)
 
+    def main(self) -> State | None:
+        """What the main branch holds, of which a new one is a copy; None where there is no such repository."""
+        with self._told("asked what is there"):
+            info = self._info(None)
+            return None if info is None else self._state(info, private=info.private is True)
+
     def visible(self) -> bool | None:
         """Whether the repository is private; None where there is none."""
         with self._told("asked whether it is private"):

@@ -19,7 +19,7 @@ from typing import Any
 
 from factory.datasets_io.parquet import text_safe
 from factory.errors import UserError
-from factory.hub.files import TEXTS, Upload
+from factory.hub.files import CARD, REPORT, TEXTS, Upload
 
 FORMS = {
     "a Hugging Face token": r"hf_[A-Za-z0-9]{30,}",
@@ -75,7 +75,7 @@ def require_none(uploads: list[Upload], own: Mapping[str, str]) -> None:
     Raises:
         UserError: If one does, with its place.
     """
-    for upload in uploads:
+    for upload in sorted(uploads, key=lambda each: each.path in (CARD, REPORT)):  # which quote the other files
         looked = _in_text(upload, own) if upload.path in TEXTS else _in_rows(upload, own)
         for place, what in looked:
             raise UserError(

@@ -43,12 +43,12 @@ def _example_text(example: Example) -> str:
 
 
 def _next_after_refilter(result: RefilterResult) -> str:
-    command, path = command_name(), result.run.path
-    lines = ["Next:", f"  {command} show {path}", f"  {command} view {result.source} --compare {path}"]
+    command, path, source = command_name(), shlex.quote(str(result.run.path)), shlex.quote(str(result.source))
+    lines = ["Next:", f"  {command} show {path}", f"  {command} view {source} --compare {path}"]
     if result.lacking or result.ended:
-        options = [f"--out {path}", *([] if result.base is None else [f"--base {result.base}"])]
+        options = [f"--out {path}", *([] if result.base is None else [f"--base {shlex.quote(str(result.base))}"])]
         options += [f"--set {shlex.quote(setting)}" for setting in result.settings]
-        lines.append(" \\\n    ".join([f"  {command} refilter {result.source}", *options, "--generate"]))
+        lines.append(" \\\n    ".join([f"  {command} refilter {source}", *options, "--generate"]))
     return "\n".join(lines)
 
 

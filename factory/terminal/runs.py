@@ -34,13 +34,13 @@ def result_text(result: RunResult, *, preview: bool) -> str:
 
 
 def _next_text(result: RunResult) -> str:
-    command = command_name()
-    lines = ["Next:", f"  {command} show {result.path}"]
+    command, path = command_name(), shlex.quote(str(result.path))
+    lines = ["Next:", f"  {command} show {path}"]
     if result.first:
-        lines.append(f"  {command} why {result.path} {result.first[0].id}")
+        lines.append(f"  {command} why {path} {result.first[0].id}")
         if asks_model(result.manifest):
             named = _export_columns(result.first[0].fields)
-            lines.append(f"  {command} export {result.path} {result.manifest['name']}-chat --validation 0.1{named}")
+            lines.append(f"  {command} export {path} {result.manifest['name']}-chat --validation 0.1{named}")
     return "\n".join(lines)
 
 
@@ -51,8 +51,10 @@ def _export_columns(fields: dict[str, Any]) -> str:
         return ""
     if {"text", "label"} <= set(columns):
         return " \\\n    --instruction text --output label"
+    texts = [name for name in columns if isinstance(fields[name], str)]  # what a judge adds is a number
+    columns = texts if len(texts) > 1 else columns
     longest = max(columns[:-1], key=lambda name: len(str(fields[name])))
-    first = "instruction" if "instruction" in columns else longest
+    first = "instruction" if "instruction" in columns[:-1] else longest
     return f" \\\n    --instruction {shlex.quote(first)} --output {shlex.quote(columns[-1])}"
 
 
@@ -91,7 +93,7 @@ def shown_text(shown: Shown) -> str:
         fact("rows", f"{manifest['rows']:,}{'' if finished else ' so far, the dataset is not written yet'}"),
         fact("requests", f"{requests['asked']:,} asked, {requests['reused']:,} reused in the last session"),
         fact("tokens", f"{sum(stage['prompt_tokens'] for stage in stages):,} in, {written:,} out"),
-        *_paid(manifest),
+        *_journal(manifest),
         fact("time", f"{clock(manifest['seconds'])} with the engine at work, all sessions"),
     ]
     parts = ["\n".join(head), *privacy_text(manifest), funnel_text(manifest), stages_text(manifest)]
@@ -104,13 +106,13 @@ def shown_text(shown: Shown) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _paid(manifest: dict[str, Any]) -> list[str]:
-    """What was paid in this directory, also for answers that this result is not made with."""
-    paid = manifest.get("journal")  # absent from runs of earlier versions
-    if not paid or not paid["answers"]:
+def _journal(manifest: dict[str, Any]) -> list[str]:
+    """What the journal holds, also answers that this result is made without; not while a run adds to it."""
+    held = manifest.get("journal")  # absent from runs of earlier versions
+    if not held or not held["answers"] or manifest["status"] == "running":
         return []
-    told = f"{paid['answers']:,} {'answer' if paid['answers'] == 1 else 'answers'} in all sessions, "
-    return [fact("paid", f"{told}{paid['prompt_tokens']:,} tokens in, {paid['completion_tokens']:,} out")]
+    told = f"{held['answers']:,} {'answer' if held['answers'] == 1 else 'answers'} of all sessions, "
+    return [fact("journal", f"{told}{held['prompt_tokens']:,} tokens in, {held['completion_tokens']:,} out")]
 
 
 def _state(shown: Shown) -> str:

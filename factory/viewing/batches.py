@@ -10,6 +10,7 @@ Nothing of a row is kept but these columns and the place that it can be read fro
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import struct
 from collections.abc import Iterator
@@ -131,7 +132,7 @@ def shard_batches(path: Path, folder: str) -> Iterator[Batch]:
                 table = file.read_row_group(group).combine_chunks()
                 if table.num_rows:
                     yield _of_table(table, folder, Place(path, group))
-    except (pa.ArrowException, OSError, KeyError, msgspec.DecodeError) as error:
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise damaged(path, error) from error
 
 
@@ -164,10 +165,17 @@ def _of_table(table: Any, folder: str, place: Place) -> Batch:
     )
 
 
+def _decoded(fields: str) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(fields)  # type: ignore[no-any-return]
+    except msgspec.DecodeError:
+        return json.loads(fields)  # type: ignore[no-any-return]  # which knows NaN and Infinity
+
+
 def _contents(table: Any, folder: str) -> tuple[Any, dict[str, npt.NDArray[np.float64]]]:
     """Texts, and the columns that are numbers."""
     if folder != "data":
-        decoded = [msgspec.json.decode(fields) for fields in table.column("fields").to_pylist()]
+        decoded = [_decoded(fields) for fields in table.column("fields").to_pylist()]
         return pa.array([fields_text(fields) for fields in decoded], pa.string()), _measured(decoded)
     names = [name for name in table.column_names if name not in _NOT_FIELDS]
     columns = [column_texts(table.column(name)) for name in names]

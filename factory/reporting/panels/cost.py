@@ -55,7 +55,7 @@ def build(run: Run) -> Panel | LeftOut:
         table(heads, rows, "Requests and tokens by step and stage")
         + grid(figures)
         + paragraph(_time(seconds, written, run))
-        + paragraph(_paid(run.manifest)),
+        + paragraph(_journal(run.manifest)),
         {"stages": [[step, name, told] for step, name, told in stages]},
     )
 
@@ -68,13 +68,13 @@ def _time(seconds: float, written: int, run: Run) -> str:
     return f"{told}. Steps run side by side, so that time belongs to the run and not to one of them."
 
 
-def _paid(manifest: dict[str, Any]) -> str:
-    paid = manifest.get("journal")  # absent from runs of earlier versions
-    if not paid:
+def _journal(manifest: dict[str, Any]) -> str:
+    held = manifest.get("journal")  # absent from runs of earlier versions
+    if not held:
         return ""
-    answers = f"{paid['answers']:,} {'answer was' if paid['answers'] == 1 else 'answers were'} paid for"
-    tokens = f"{paid['prompt_tokens']:,} tokens in and {paid['completion_tokens']:,} out"
+    answers = f"{held['answers']:,} {'answer' if held['answers'] == 1 else 'answers'} of all sessions"
+    tokens = f"{held['prompt_tokens']:,} tokens in and {held['completion_tokens']:,} out"
     return (
-        f"In all sessions {answers}, with {tokens}. Those that this result is made without, asked ahead or by the recipe as "
-        "it was before, are in the journal and not in the table."
+        f"The journal holds {answers}, with {tokens}. Those that this result is made without, asked ahead or by the recipe "
+        "as it was before, are not in the table."
     )

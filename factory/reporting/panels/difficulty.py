@@ -33,10 +33,11 @@ def build(run: Run) -> Panel | LeftOut:
     ]
     figures += [_scores(ordered, column) for column in _judged(run)]
     failed = defaultdict(int, _count(run.rejected, EPOCH))
+    told = sorted({*epochs, *(int(epoch) for epoch in failed if epoch.isdecimal())})
     heads = ("epoch", "kept", "rejected", "words of the task, mean", "words of the answer, mean")
     rows = [
-        (str(epoch), len(found), failed[str(epoch)], *(_mean(found, name) for name in TEXTS))
-        for epoch, found in ordered
+        (str(epoch), len(epochs[epoch]), failed[str(epoch)], *(_mean(epochs[epoch], name) for name in TEXTS))
+        for epoch in told
     ]
     kept, lost = _count(run.kept, OPERATION), _count(run.rejected, OPERATION)
     by_operation = [(name, kept.get(name, 0), lost.get(name, 0)) for name in sorted({*kept, *lost})]

@@ -292,6 +292,9 @@ def test_an_interrupt_of_any_command_is_told(factory: Command, monkeypatch: pyte
     def pressed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
+    with monkeypatch.context() as patch:
+        patch.setattr("typer.core.TyperGroup.make_context", pressed)
+        assert factory("show", "runs/demo") == (130, "", "interrupted\n")
     monkeypatch.setattr("factory.inspection.show", pressed)
     assert factory("show", "runs/demo") == (130, "", "interrupted\n")
     monkeypatch.setattr("factory.runner.load_recipe", pressed)

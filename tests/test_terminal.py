@@ -121,6 +121,24 @@ def test_a_run_without_rows_recommends_only_what_works() -> None:
     assert text.endswith("Next:\n  factory show runs/demo")
 
 
+def test_what_comes_next_can_be_typed_whatever_the_path_and_exports_no_score() -> None:
+    first = record(instruction="Name a river.", output="The Rhine", quality=0.5)
+    result = RunResult(Path("my runs/one"), "complete", "", 1, 0, manifest(), [first])
+    text = result_text(result, preview=False)
+    assert "show 'my runs/one'\n" in text
+    assert f"why 'my runs/one' {first.id}\n" in text
+    assert "export 'my runs/one' demo-chat" in text
+    judged = record(text="A ticket that is long.", summary="Short.", quality=0.5, note=None)
+    text = result_text(RunResult(Path("a"), "complete", "", 1, 0, manifest(), [judged]), preview=False)
+    assert text.endswith("--instruction text --output summary")
+
+
+def test_show_leaves_out_what_the_journal_held_when_a_run_began() -> None:
+    held = {"journal": {"answers": 9, "prompt_tokens": 8, "completion_tokens": 7}}
+    assert "journal   9 answers of all sessions, 8 tokens in, 7 out" in shown_text(Shown(manifest(**held), [], []))
+    assert "journal   9" not in shown_text(Shown(manifest(status="running", **held), [], []))
+
+
 def test_show_fits() -> None:
     rejected = {
         "record_id": "cd" * 10,

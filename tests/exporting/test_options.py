@@ -368,6 +368,11 @@ def test_the_command_prints_files_reasons_and_tokens(command: Command, tmp_path:
         "formulas: 9 cells would be calculated by a spreadsheet and begin with an\n"
         "  apostrophe now; --formulas keep leaves them\n"
     )
+    directory(tmp_path / "none", [])
+    for form in ("csv", "messages"):
+        done = command("export", "none", "nowhere", "--format", form)
+        assert (done.code, done.err) == (2, "error: none: the run kept no row; 'factory show none' tells why.\n")
+    assert not (tmp_path / "nowhere").exists()
     done = command("export", "run", "out", "--format", "preference", "--margin", "1")
     assert done.code == 2
     assert done.err.startswith("error: run: no rows make a preference pair (11 no other answer; no judge has scored")

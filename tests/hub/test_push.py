@@ -198,6 +198,31 @@ def test_a_manifest_of_something_else_is_no_push_of_ours(hub: Hub, small: Path, 
     assert push(small, replace=True).changed
 
 
+@pytest.mark.parametrize("name", ["data/train-extra.jsonl", "data/train-00000-of-00001-0a1b2c3d4e5f6071.parquet"])
+def test_rows_of_others_that_the_card_would_take_in_are_never_mixed_with_ours(
+    hub: Hub, small: Path, tmp_path: Path, name: str
+) -> None:
+    hub.make(REPO, private=True, files={name: b"rows", "data/notes.txt": b"stay", "data/train-old/a.jsonl": b"stay"})
+    with pytest.raises(UserError, match=rf"no push of the factory has written \({name}\)"):
+        push(small)
+    assert push(small, replace=True).deleted == [name]
+    assert {"data/notes.txt", "data/train-old/a.jsonl"} < set(hub.files(REPO))
+    assert len(downloaded(tmp_path, hub)) == 6
+
+
+def test_a_new_branch_is_judged_as_the_copy_that_it_will_be(hub: Hub, small: Path, tmp_path: Path) -> None:
+    other = a_run(tmp_path / "other", rows=4, name="letters", rows_per_shard=1)
+    push(other)
+    for dry in (True, False):
+        with pytest.raises(UserError, match="holds another dataset"):
+            push(small, revision="v2", dry_run=dry)
+    assert set(hub.repos[REPO].branches) == {"main"}
+    shorter = a_run(tmp_path / "shorter", rows=4, name="letters")
+    gone = [f"data/train-0000{number}-of-00004.parquet" for number in range(4)]
+    assert push(shorter, revision="v2", dry_run=True).deleted == gone
+    assert push(shorter, revision="v2").deleted == gone
+
+
 def test_a_branch_is_made_and_the_main_one_stays_as_it_was(hub: Hub, small: Path) -> None:
     done = push(small, revision="v2")
     assert hub.files(REPO) == {}

@@ -269,6 +269,13 @@ def test_a_key_in_a_row(hub: Hub, tmp_path: Path, key: str) -> None:
 KEY = next(iter(KEYS))
 
 
+def test_a_key_in_the_first_row_is_named_by_its_shard_and_not_by_the_card_that_quotes_it(
+    hub: Hub, tmp_path: Path
+) -> None:
+    run(one_step(tmp_path, [{"text": "Ticket."}], output=LICENCE), tmp_path / "run", Model(lambda _: f"use {KEY}"))
+    refused(tmp_path / "run", hub, r"^data/train-00000-of-00001\.parquet: row 1, column 'summary': holds what looks")
+
+
 @pytest.mark.parametrize("around", ["令牌{}。", "HF_{}_1", "'{}'", "日本{}"])
 def test_a_key_with_no_space_before_it(hub: Hub, tmp_path: Path, around: str) -> None:
     said = around.format(KEY)

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 import factory
+from factory.datasets_io.parquet import read_shards
 from factory.errors import FactoryError
 from factory.reporting.gather import rows
 from factory.reporting.gather.run import Run
@@ -91,6 +93,20 @@ def test_numbers_without_end_are_shown(tmp_path: Path) -> None:
     done = factory.report(tmp_path / "run")
     assert done.disagreements == ()
     assert re.search("<dt>x</dt><dd>(-?inf|nan)</dd>", done.path.read_text())
+
+
+def test_an_epoch_of_which_nothing_was_kept_is_in_the_table(runs: dict[str, Path], tmp_path: Path) -> None:
+    shutil.copytree(runs["evol_instruct"], tmp_path / "run")
+    (shard,) = (tmp_path / "run" / "data").glob("*.parquet")
+    table = pq.read_table(shard)
+    last = max(table["epoch"].to_pylist())
+    pq.write_table(table.filter(pc.less(table["epoch"], last)), shard)
+    away = [json.loads(row["fields"]).get("epoch") for row in read_shards(tmp_path / "run" / "rejected")].count(last)
+    page = factory.report(tmp_path / "run").path.read_text()
+    rows = page.split("Rows by epoch; epoch 0 is the start set", 1)[1].split("</table>", 1)[0]
+    told = [re.sub("<[^>]*>", " ", row).split() for row in rows.split("<tr>")[2:]]
+    assert away > 0
+    assert [row[:3] for row in told][-1] == [str(last), "0", str(away)]
 
 
 def test_what_is_left_out_says_why(runs: dict[str, Path], tmp_path: Path) -> None:

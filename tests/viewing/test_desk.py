@@ -15,7 +15,7 @@ from factory.errors import FactoryError
 from factory.viewing.desk import Desk
 from factory.viewing.view import opened
 
-from ..small_runs import Model, one_step, run, tickets
+from ..small_runs import Model, one_step, run, text_of, tickets
 from .looked_at import Client, desk_of, served, until
 
 
@@ -178,6 +178,22 @@ def test_a_damaged_shard_is_named_and_the_others_are_shown(
         assert shard.name in state["problems"][0]
         assert "is damaged" in state["problems"][0]
         assert sum(state["counts"]["states"]) == others
+
+
+def test_numbers_that_json_lacks_hide_no_row(tmp_path: Path) -> None:
+    numbers = ["NaN", "1e400", "-Infinity", "2.5"] * 5
+    file = one_step(tmp_path, [{"text": "unused"}])
+    lines = [f'{{"text": "Ticket {n}.", "x": {x}}}' for n, x in enumerate(numbers)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines) + "\n")
+    done = run(file, tmp_path / "out", Model(lambda request: "" if "7." in text_of(request) else "fine"))
+    away = sum(1 for _ in read_shards(done.path / "rejected"))
+    between = sum(1 for _ in read_shards(done.path / "lineage"))
+    with served(done.path) as ask:
+        state = ask("/api/run").json
+        assert state["problems"] == []
+        assert sum(state["counts"]["states"]) == done.rows + away + between
+        shown = ask("/api/records?q=Ticket").json
+        assert shown["total"] == done.rows + away + between > done.rows
 
 
 def test_damage_inside_a_shard_is_found_when_it_is_read(judged: tuple[Path, Path], tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ nothing.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from factory.journal import disk_error
 from factory.privacy.claim import Claim, decoded, encoded
 from factory.privacy.section import contradicted
 from factory.recipe import Recipe
-from factory.recipe.taint import declares_private
+from factory.recipe.taint import KEPT, declares_private
 
 FILE = "privacy.json"
 
@@ -65,11 +66,10 @@ def claims_of(manifest: dict[str, Any]) -> list[Claim]:
 
 def not_private(manifest: dict[str, Any]) -> str:
     """Why the rows of a run are not differentially private; empty if they are, or nobody says that they are."""
-    privacy = manifest.get("privacy")
-    if privacy is None:
-        return ""
-    if privacy["output_private"]:
-        return f"{privacy['why']}. Do not share these rows."
+    privacy, dataset = manifest.get("privacy"), manifest.get("dataset") or {}
+    why = privacy["why"] if privacy is not None and privacy["output_private"] else dataset.get(KEPT)
+    if why:
+        return f"{why}. Do not share these rows."
     for claim in claims_of(manifest):
         if (audit := contradicted(claim)) is not None:
             return f"an audit found epsilon of '{claim.step}' to be at least {audit.lower_bound:.2f}, more than is claimed."
@@ -92,7 +92,7 @@ def take_audits(stats: Stats, artifacts: Path) -> None:
 
 
 def write_claims(stats: Stats, artifacts: Path) -> None:
-    """Write `privacy.json` of every step that claims something, and remove what others have left.
+    """Write `privacy.json` of every step that claims something, and remove what steps that are gone have left.
 
     Raises:
         DiskError: If it cannot be written.
@@ -100,7 +100,9 @@ def write_claims(stats: Stats, artifacts: Path) -> None:
     claims = {step: found.privacy for step, found in stats.steps.items() if found.privacy is not None}
     try:
         for path in artifacts.glob(f"*/{FILE}"):
-            if path.parent.name not in claims:
+            if path.parent.name not in stats.steps:  # what that step has learnt, with noise or without
+                shutil.rmtree(path.parent)
+            elif path.parent.name not in claims:
                 path.unlink()
         for step, claim in claims.items():
             (artifacts / step).mkdir(parents=True, exist_ok=True)

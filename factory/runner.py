@@ -30,6 +30,7 @@ from factory.pipeline import Pipeline, run_to_end
 from factory.progress import Progress
 from factory.recipe import Recipe, load_recipe, model_identity
 from factory.recipe.tables import TableSource
+from factory.recipe.taint import KEPT, kept_private
 from factory.records import Record
 from factory.rundir import RunDir
 
@@ -138,7 +139,7 @@ class _Run:
         self.limit = limit
         names = [step.name for step in recipe.steps]
         self.inputs = inputs(recipe)
-        self.held = directory.dataset()
+        self.held = _dataset_in(directory)
         self.last_engine = (directory.manifest() or {}).get("engine")  # which made what the journal holds
         self.progress = Progress(recipe.head.name, enabled=progress)
         self.asker = EngineAsker(self._builder(engine), self.progress.say)
@@ -256,8 +257,14 @@ class _Run:
         try:
             staging = self.directory.staging
             self.collected.write(staging, self.session, self.recipe.head.output.rows_per_shard)
-            held = {"status": status, "rows": self.collected.rows, "digest": file_hash(staging / "data")}
+            held: dict[str, Any] = {
+                "status": status,
+                "rows": self.collected.rows,
+                "digest": file_hash(staging / "data"),
+            }
             manifest = self._manifest(status, message, held)
+            if why := kept_private(manifest):
+                held[KEPT] = why
             text = card(manifest, staging / "data", self.directory.recipe_text())
             (staging / "README.md").write_text(text, encoding="utf-8")
             self.directory.install()
@@ -327,6 +334,12 @@ class _Signals:
         self._let_go()
         if self._here and self._before is not None:
             signal.signal(signal.SIGTERM, self._before)
+
+
+def _dataset_in(directory: RunDir) -> dict[str, Any] | None:
+    """What the manifest says of the dataset in `data/`, with why its rows stay private, if they do."""
+    held, why = directory.dataset(), kept_private(directory.manifest() or {})
+    return {**held, KEPT: why} if held is not None and why else held
 
 
 def _learns_tables(recipe: Recipe) -> bool:

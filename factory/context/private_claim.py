@@ -12,7 +12,7 @@ from factory.context.context import Context
 from factory.context.private_options import PrivateTextOptions, drowning_remark, stays_private
 from factory.errors import UserError
 from factory.privacy.accounting import accountant_of
-from factory.privacy.claim import Claim, shown
+from factory.privacy.claim import MOST_EPSILON, Claim, no_bound, shown
 from factory.privacy.ledger import Ledger, Run, composed
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def claim_of(ctx: Context, options: PrivateTextOptions, ledger: Ledger, learnt: 
     accountant, error = accountant_of(msgspec.structs.replace(run, spent=paid.spent).mechanism, delta)
     runs = [each for each in ledger.runs() if each.paid]
     together = composed(runs, delta, unit=options.data.unit)
-    why = stays_private(options)
+    why = stays_private(options) or (no_bound(spent) if MOST_EPSILON < spent < math.inf else "")
     return Claim(
         step=ctx.step,
         method=ctx.method,

@@ -18,6 +18,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from factory.engines.embedded import EMBEDDED_WIDTH
 from factory.errors import OptionError, UserError
 from factory.privacy.accounting import default_delta, quick_noise_for
+from factory.privacy.claim import MOST_EPSILON, no_bound
 from factory.recipe.engine_check import check_engine
 from factory.recipe.identity import model_folder
 from factory.recipe.labelled import LabelledSource
@@ -239,6 +240,8 @@ def stays_private(options: PrivateTextOptions) -> str:
         return ""
     if options.epsilon == math.inf:
         return "it was learnt with epsilon: inf, that is without noise"
+    if options.epsilon is not None and options.epsilon > MOST_EPSILON:
+        return no_bound(options.epsilon)
     if options.noise_seed is not None:
         return "its noise has a seed (noise_seed), so that it can be taken away again"
     return ""

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import msgspec
 
 from factory.context.context import Context
+from factory.context.making import Make
 from factory.context.private_claim import Learnt, claim_of, paid_of, tell
 from factory.context.private_maker import Head, Maker, Say, Training, Writer, heads_of
 from factory.context.private_options import (
@@ -147,6 +148,16 @@ class _Writing:
 
     # --- training -------------------------------------------------------------------------------------
 
+    async def _once(self, key: str, make: Make, kind: str) -> bytes:
+        """An artifact that is paid for: never made where a run is judged again, whose texts may be others by now."""
+        session = self._ctx.session
+        if session.asker is None and not self._ctx.planning and session.journal.artifact(key) is None:
+            raise UserError(
+                f"{self._ctx.step}: the journal holds no training of these texts as they are now: they, or the ledger, have "
+                "changed since. Judging a run again learns nothing and pays nothing; 'factory run' does."
+            )
+        return await self._ctx.artifact(key, make, kind=kind)
+
     async def _trained(self) -> _Trained:
         """What was trained, from the journal or made now, and the claim that goes with it."""
         ctx, options = self._ctx, self._options
@@ -169,10 +180,9 @@ class _Writing:
             unit=options.data.unit, again=options.data.again, where=ctx.run_directory,
         )  # fmt: skip
         ledger = self._ledger()
-        name = (await ctx.artifact(digest("private run", key), lambda _: self._begin(ledger, run), kind="run")).decode()
+        name = (await self._once(digest("private run", key), lambda _: self._begin(ledger, run), kind="run")).decode()
         if unmarked := ledger.mark():
             ctx.note(unmarked)
-        counts = await self._counts(texts, ledger, paid_of(options, ledger, name, run, steps=0), key)
         canaries = await self._canaries(name, key)
 
         def fit(say: Say) -> bytes:
@@ -184,8 +194,9 @@ class _Writing:
             )  # fmt: skip
             return self._maker.fit(training, say)
 
-        model = await ctx.artifact(key, fit, kind="private model")
+        model = await self._once(key, fit, kind="private model")
         self._forget_checkpoints(name)
+        counts = await self._counts(texts, ledger, paid_of(options, ledger, name, run, steps=0), key)
         about = self._maker.about(model)
         learnt = Learnt(
             name=name, run=run, delta=delta, records=known, records_policy=policy, about=about,
@@ -273,7 +284,7 @@ class _Writing:
         def make(_: Say) -> bytes:
             return encoded_canaries(draw(self._options.canaries, self._randomness(run, "canaries"), labels))
 
-        content = await self._ctx.artifact(digest("canaries", key), make, kind="canaries")
+        content = await self._once(digest("canaries", key), make, kind="canaries")
         folder = self._folder(run)
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
@@ -309,7 +320,7 @@ class _Writing:
             }
             return json.dumps(noisy).encode()
 
-        found: dict[str, int] = json.loads(await self._ctx.artifact(key, make, kind="counts"))
+        found: dict[str, int] = json.loads(await self._once(key, make, kind="counts"))
         return found
 
     async def _shares(self, trained: _Trained) -> dict[str, float]:

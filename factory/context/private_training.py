@@ -83,7 +83,7 @@ class TextMaker:
         """Train; gives what is to be kept."""
         from factory.privacy.fitting import Job, fitted, packed
         from factory.privacy.training import Plan
-        from factory.privacy.tuned.artifact import encoded
+        from factory.privacy.tuned.artifact import encoded, require_room
 
         options = self.options
         say("loading the model")
@@ -96,6 +96,7 @@ class TextMaker:
             )
         encoder = self.encoder(base, training.heads)
         tuning = self.tune(base, training.seed)
+        require_room(sum(int(each.numel()) for each in tuning.parameters.values()))  # before anything is paid
         plan = Plan(
             noise_multiplier=training.noise_multiplier,
             sample_rate=training.sample_rate,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -241,6 +242,13 @@ def _json_list(path: Path) -> Iterator[Scanned]:
         yield place, storable(row) if isinstance(row, dict) else broken
 
 
+def _names(header: Sequence[str]) -> str:
+    """What stands in a header line, unless it seems to be a row, which may be private."""
+    if all(re.fullmatch(r"[^\W\d][\w.-]{0,39}", name) for name in header):
+        return ", ".join(header)
+    return f"{len(header)} cells that are no such names"
+
+
 def _csv(path: Path, header: Sequence[str] | None, quotes: bool) -> Iterator[Scanned]:
     csv.field_size_limit(LONGEST_CELL)
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
@@ -253,7 +261,7 @@ def _csv(path: Path, header: Sequence[str] | None, quotes: bool) -> Iterator[Sca
     try:
         header = header if header is not None else next(reader, None)
         if not header or len(set(header)) != len(header):
-            found = ", ".join(header) if header else "nothing"
+            found = _names(header) if header else "nothing"
             raise SourceError(f"{path}:1: expected a header line of distinct column names, found {found}.")
         begins = reader.line_num + 1
         for cells in reader:

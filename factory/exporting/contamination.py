@@ -14,9 +14,11 @@ from factory.errors import UserError
 from factory.exporting.item import Item
 from factory.filters import decontaminate
 from factory.novelty.tokenizers import tokenize
+from factory.recipe.taint import require_public
 from factory.records import Verdict
 
 REASON = "overlaps with a benchmark"
+TELLS = "which rows go, and what they share, would tell of its texts"
 _PLACE = re.compile(r"(?P<file>.*?):(?: row )?(?P<row>\d+)")
 
 
@@ -31,8 +33,9 @@ class Benchmarks:
             width: Most texts that an item has.
 
         Raises:
-            UserError: If one cannot be read or has no texts.
+            UserError: If one cannot be read, has no texts, or is private.
         """
+        require_public(files, "--decontaminate", TELLS)
         self._names = [f"text {number}" for number in range(width)]
         options = decontaminate.Options(against=list(files), field=self._names)
         self._ngram = options.ngram

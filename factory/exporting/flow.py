@@ -25,6 +25,7 @@ from factory.exporting.pairing import Pairs
 from factory.exporting.settings import Convert, Settings
 from factory.exporting.source import Source
 from factory.exporting.tokens import Lengths, Tokenizer
+from factory.recipe.taint import KEPT, kept_private
 from factory.records import digest
 from factory.rundir import RunDir
 
@@ -210,6 +211,7 @@ class _Flow:
             "tokens": None if done.tokens is None else done.tokens._asdict(),
             "changed_cells": done.changed_cells,
             "not_private": done.not_private,
+            **({KEPT: why} if (why := kept_private(manifest)) else {}),
         }
 
 

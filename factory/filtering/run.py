@@ -33,6 +33,7 @@ from factory.filtering.target import MANIFEST, Target, find_target
 from factory.filtering.workdir import State, WorkDir, differences, sync_file
 from factory.manifest import file_hash
 from factory.recipe.named_files import named_files, private_sources
+from factory.recipe.pieces import pieces
 from factory.recipe.taint import require_public
 
 EXIT_DONE, EXIT_INTERRUPTED = 0, 130
@@ -155,7 +156,9 @@ def _require_public(command: _Command) -> None:
     for step in command.steps:
         if private_sources(step.options):
             raise UserError(f"{step.origin}: {step.kind}: 'private: true': {TELLS}.")
-        require_public([named.path for named in named_files(step.options, base())], step.origin, TELLS)
+        read = getattr(pieces()[step.kind].module(), "files", None)  # a mere name may be a folder to it
+        files = [named.path for named in named_files(step.options, base())]
+        require_public([*files, *(read(step.options, base()) if read else ())], step.origin, TELLS)
 
 
 def _filtered(command: _Command, work: WorkDir, began: float, stop: Stop) -> FilterResult:

@@ -22,6 +22,7 @@ EPSILON_ERROR = 0.01
 EXACT, PRV, RENYI = "exact Gaussian", "PRV (Opacus), upper bound", "Renyi divergence (RDP), upper bound"
 TOLERANCE = 0.01
 LEAST_NOISE, MOST_NOISE = 0.05, 1e6
+_NO_NOISE = 1e-3  # less counts as none: squares of it run out of digits, and no bound would mean anything
 _GRID = 10_000  # noise multipliers have four decimals
 DIGITS_KEPT = 2
 _STEP_DOWN = 0.85
@@ -59,7 +60,7 @@ def epsilon(mechanisms: Sequence[Mechanism], delta: float) -> float:
         raise ValueError("expected sample rates above 0 and at most 1, noise that is a number, and steps")
     if not done:
         return 0.0
-    if any(each.noise_multiplier <= 0 for each in done):
+    if any(each.noise_multiplier < _NO_NOISE for each in done):
         return math.inf
     if all(each.sample_rate == 1 for each in done):
         return gaussian_epsilon(1.0, delta, mu=math.sqrt(sum(each.steps / each.noise_multiplier**2 for each in done)))
@@ -74,7 +75,7 @@ def accountant_of(mechanism: Mechanism, delta: float) -> tuple[str, float]:
 
     The error is 0 where none is known: an exact formula, or a bound that is not tight.
     """
-    if mechanism.sample_rate == 1 or mechanism.noise_multiplier <= 0 or not mechanism.steps:
+    if mechanism.sample_rate == 1 or mechanism.noise_multiplier < _NO_NOISE or not mechanism.steps:
         return EXACT, 0.0
     renyi = sum_rdp_epsilon([mechanism], delta)
     if renyi > _MOST_PRV or renyi < _prv_epsilon((mechanism,), delta):

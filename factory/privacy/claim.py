@@ -16,6 +16,12 @@ import msgspec
 from factory.privacy.accounting import EPSILON_ERROR
 
 FORMAT = 1
+MOST_EPSILON = 50.0  # beyond it nothing is claimed: odds of e^50 bound nothing
+
+
+def no_bound(epsilon: float) -> str:
+    """Why rows of such an epsilon stay private."""
+    return f"it was learnt with epsilon {shown(epsilon)}, and what is above {MOST_EPSILON:g} protects nobody"
 
 
 class Audit(msgspec.Struct, frozen=True, kw_only=True):

@@ -63,6 +63,17 @@ def _above(path: Path) -> Iterator[Path]:
         for place in (name, *name.parents):
             if place.name:
                 yield ledger_of(place)
+    yield from _of_other_names(path)
+
+
+def _of_other_names(path: Path) -> Iterator[Path]:
+    """Ledgers in its folder of a file that is this one under another name, by a hard link."""
+    with suppress(OSError):
+        if path.is_file() and path.stat().st_nlink > 1:
+            for ledger in path.resolve().parent.glob(f"*{SUFFIX}"):
+                owner = ledger.with_name(ledger.name.removesuffix(SUFFIX))
+                if owner.exists() and owner.samefile(path):
+                    yield ledger
 
 
 def _below(folder: Path) -> Iterator[Path]:

@@ -37,10 +37,16 @@ def private_sources(options: BaseModel) -> list[tuple[Place, BaseModel]]:
     return [(place, group) for place, group in groups if getattr(group, PRIVATE, False) is True]
 
 
-def named_files(options: BaseModel, base: Path) -> list[Named]:
-    """Files and folders that the options name."""
+def named_files(options: BaseModel, base: Path, *, folders: bool = False) -> list[Named]:
+    """Files and folders that the options name.
+
+    Args:
+        options: The options.
+        base: Folder that relative paths start from.
+        folders: Whether a mere name counts for a folder of that name, too.
+    """
     texts = [(place, found) for place, found in _leaves(options, ()) if isinstance(found, str)]
-    named = [(place, _file(text, place, base)) for place, text in texts]
+    named = [(place, _file(text, place, base, folders=folders)) for place, text in texts]
     return [Named(place, path) for place, path in named if path is not None]
 
 
@@ -93,7 +99,7 @@ def _leaves(value: Any, place: Place) -> Iterator[tuple[Place, BaseModel | str]]
         yield from _leaves(each, (*place, key))
 
 
-def _file(text: str, place: Place, base: Path) -> Path | None:
+def _file(text: str, place: Place, base: Path, *, folders: bool) -> Path | None:
     """The file that a text names; a folder only where a path is meant, as a column may be called like one."""
     if not text or len(text) > LONGEST_NAME or "\0" in text:
         return None
@@ -101,4 +107,4 @@ def _file(text: str, place: Place, base: Path) -> Path | None:
     found = find(text, base)
     if found is None:
         return base / expanded(text) if means_path else None
-    return found if means_path or not found.is_dir() else None
+    return found if means_path or folders or not found.is_dir() else None

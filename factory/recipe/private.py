@@ -52,7 +52,7 @@ class PrivateSource(LabelledSource):
         size: Their number as far as it may be known: `rounded` down to two digits, `public` as it is, or a number that is
             known from elsewhere.
         user: Column that names whose text it is; one text of each is read, and a user is what is protected. Without it
-            one record is.
+            one record is. Texts that name nobody count as those of one user.
         ledger: File of the privacy ledger; beside the texts by default.
         again: Whether what the ledger has as paid already may be paid for once more.
     """
@@ -112,17 +112,18 @@ class PrivateSource(LabelledSource):
         """What to do; without the names that are there where they may be a private row, taken for a header."""
         if path.suffix.lower() not in CELL_FORMATS or self.header is not None:
             return f"{path}: no column '{column}'{did_you_mean(column, names)}; the rows have {', '.join(names)}."
-        plain = all(re.fullmatch(PLAIN_NAME, name) for name in names)
+        plain = not self.private and all(re.fullmatch(PLAIN_NAME, name) for name in names)
         shown = f"; the rows have {', '.join(names)}" if plain else f" among the {len(names)} that its first line names"
         return (
-            f"{path}: no column '{column}'{did_you_mean(column, names) if plain else ''}{shown}. If it begins without a "
-            "header line, name its columns with 'data.header: [label, text]'."
+            f"{path}: no column '{column}'{did_you_mean(column, names)}{shown}. If it begins without a header line, name its "
+            "columns with 'data.header: [label, text]'."
         )
 
     def _read(self, base: Path, labels: Sequence[str]) -> list[tuple[str, PrivateText]]:
         path = self.find(base)
         found: list[tuple[str, PrivateText]] = []
         strange: Counter[str] = Counter()
+        first = 0
         wanted = [self.text, *([self.label] if labels else []), *([self.user] if self.user else [])]
         for number, row in enumerate(read_rows(path, self.header, quotes=self.quotes)):
             for column in wanted:
@@ -133,11 +134,13 @@ class PrivateSource(LabelledSource):
             label = self.values.get(value, value)
             if labels and label not in labels:
                 strange[value] += 1
+                first = first or number + 1
             elif text.strip():
-                user = str(number) if self.user is None else label_value(row[self.user]) or f"\0{number}"
+                user = str(number) if self.user is None else label_value(row[self.user])  # without one: all as one user
                 found.append((user, PrivateText(text, label)))
         if strange:
             shown = ", ".join(f"'{value}'" if value else "none" for value, _ in strange.most_common(5))
+            shown = f"{len(strange):,} of them, the first in row {first:,}" if self.private else shown
             raise SourceError(
                 f"{path}: the column '{self.label}' has classes that 'classes' does not name: {shown}; it names "
                 f"{', '.join(labels)}. Name them, map them with 'data.values', or take these rows out of the file."

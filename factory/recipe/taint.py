@@ -14,10 +14,10 @@ dataset stays private. All of this is found when a recipe is loaded, without rea
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
@@ -30,7 +30,8 @@ from factory.resources import expanded, find
 
 HOOKS = ("private_files", "releases")
 VALIDATION, TABLE = "validation", "table"
-MANIFEST = "manifest.json"
+MANIFEST, EXPORT = "manifest.json", "export.json"
+KEPT = "stays_private"  # in the manifest of a run, of the dataset that lies there; in that of an export
 FOLDERS_UP = 5  # from runs/NAME/artifacts/STEP/peft/FILE to the folder of its run, and one more
 
 
@@ -67,7 +68,9 @@ def findings(steps: Sequence[Step | None], base: Path) -> list[Finding]:
 
 def of_engine(engine: BaseModel, base: Path) -> list[tuple[Place, str]]:
     """Files that the engine reads, a model say, and that are private: what learnt private rows without noise writes them."""
-    found = [(named.place, named.path.name, known_private(named.path)) for named in named_files(engine, base)]
+    found = [
+        (named.place, named.path.name, known_private(named.path)) for named in named_files(engine, base, folders=True)
+    ]
     return [
         (("engine", *place), f"{name} {known}; what it writes may repeat private rows")
         for place, name, known in found
@@ -128,22 +131,43 @@ def known_private(path: Path) -> str:
 
 
 def _made_of_private(path: Path) -> str:
-    """Whether it came out of a run whose rows stay private, in words; empty if it did not."""
-    for name in dict.fromkeys((path.absolute(), path.resolve())):
+    """Whether it, or what links in it lead to, came out of a run whose rows stay private, in words; empty if it did not."""
+    links = [inside.resolve() for inside in path.rglob("*") if inside.is_symlink()] if path.is_dir() else []
+    for name in dict.fromkeys((path.absolute(), path.resolve(), *links)):
         for place in (name, *name.parents)[: 1 + FOLDERS_UP]:
-            if why := _of_run(place / MANIFEST):
+            if why := kept_private(_told(place / MANIFEST)):
                 return f"belongs to a run whose rows stay private ({why})"
+            if exported := _told(place / EXPORT).get(KEPT):
+                return f"was exported from a run whose rows stay private ({exported})"
     return ""
 
 
-def _of_run(manifest: Path) -> str:
-    """Why the rows of the run with that manifest stay private; empty if they do not, or it is none."""
-    try:
-        privacy = json.loads(manifest.read_bytes()).get("privacy") or {}
-    except (OSError, ValueError, AttributeError):
+def kept_private(manifest: Mapping[str, Any]) -> str:
+    """Why the rows of a run stay private, by its manifest; empty if they do not.
+
+    A manifest tells of the last session: while that one has not ended, rows of an earlier one lie there.
+    """
+    privacy, dataset = manifest.get("privacy"), manifest.get("dataset")
+    if isinstance(dataset, Mapping) and dataset.get(KEPT):
+        return str(dataset[KEPT])
+    if not isinstance(privacy, Mapping):
         return ""
-    private = isinstance(privacy, dict) and privacy.get("output_private")
-    return str(privacy.get("why") or "it says so") if private else ""
+    if privacy.get("output_private"):
+        return str(privacy.get("why") or "it says so")
+    refuted = next((claim for claim in privacy.get("claims") or () if _refuted(claim)), None)
+    return "" if refuted is None else f"an audit found more than '{refuted['step']}' claims"
+
+
+def _refuted(claim: Mapping[str, Any]) -> bool:
+    return bool(claim.get("private_source")) and any(audit.get("violation") for audit in claim.get("audits") or ())
+
+
+def _told(file: Path) -> Mapping[str, Any]:
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _held_back(step: Step) -> str:

@@ -27,7 +27,7 @@ from factory.errors import OptionError, UserError
 from factory.methods.private_evolution.budget import Budget
 from factory.methods.private_evolution.options import Options
 from factory.novelty.encoder import Encoder
-from factory.privacy.claim import Claim
+from factory.privacy.claim import MOST_EPSILON, Claim, no_bound
 from factory.privacy.ledger import Ledger, Run, composed
 from factory.privacy.randomness import Randomness, SecureRandomness, SeededRandomness, geometric
 from factory.privacy.voting import Vectors, noisy_votes
@@ -244,14 +244,15 @@ class Ballot:
         run, budget, data = self._in_ledger(), self.budget, self._options.data
         runs = [each for each in self._ledger.runs() if each.paid]
         together = composed(runs, budget.delta, unit=data.unit)
-        why_not = released_as(self._options)
+        spent = composed([run], budget.delta)
+        why_not = released_as(self._options) or (no_bound(spent) if spent > MOST_EPSILON else "")
         return Claim(
             step=self._ctx.step,
             method=self._ctx.method,
             run=self._run,
             private=not why_not,
             why_not=why_not,
-            epsilon=None if why_not else composed([run], budget.delta),
+            epsilon=None if why_not else spent,
             delta=budget.delta,
             accountant="exact Gaussian",
             accountant_error=0.0,
@@ -297,4 +298,6 @@ def released_as(options: Options) -> str:
         return "epsilon is infinite: the votes have no noise"
     if options.noise_seed is not None:
         return "test mode: the noise comes from a seed and can be repeated"
+    if options.epsilon is not None and options.epsilon > MOST_EPSILON:
+        return no_bound(options.epsilon)
     return ""

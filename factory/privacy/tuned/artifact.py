@@ -21,6 +21,7 @@ from factory.errors import UserError
 from factory.journal import MAX_ARTIFACT_BYTES
 
 FORMAT = 1
+BYTES_PER_NUMBER, HEADER_ROOM = 4, 1_000_000
 HEADER = "factory"
 PROMPT = "prompt_embeddings"
 _LENGTH_BYTES = 8
@@ -94,6 +95,23 @@ class _Header(msgspec.Struct, frozen=True, kw_only=True):
     config: str | None = None  # of adapters
 
 
+def require_room(numbers: int) -> None:
+    """Make sure that so many trained numbers go into the journal, before they are paid for.
+
+    Raises:
+        UserError: If they do not.
+    """
+    _require_fit(BYTES_PER_NUMBER * numbers + HEADER_ROOM)
+
+
+def _require_fit(size: int) -> None:
+    if size > MAX_ARTIFACT_BYTES:
+        raise UserError(
+            f"what is trained takes {size:,} bytes, and the journal holds at most {MAX_ARTIFACT_BYTES:,} of one thing; take "
+            "a lower rank, fewer layers, or a shorter soft prompt."
+        )
+
+
 def encoded(artifact: Artifact) -> bytes:
     """One safetensors file.
 
@@ -106,12 +124,7 @@ def encoded(artifact: Artifact) -> bytes:
         header, numbers = _Header(about=artifact.about), {PROMPT: artifact.vectors}
     else:
         header, numbers = _Header(about=artifact.about, config=artifact.config.decode()), artifact.weights
-    size = sum(each.nbytes for each in numbers.values())
-    if size > MAX_ARTIFACT_BYTES:
-        raise UserError(
-            f"what was tuned takes {size:,} bytes, and the journal holds at most {MAX_ARTIFACT_BYTES:,} of one thing; take "
-            "a lower rank, fewer layers, or a shorter soft prompt."
-        )
+    _require_fit(sum(each.nbytes for each in numbers.values()))
     return bytes(save(plain(numbers), metadata={HEADER: msgspec.json.encode(header).decode()}))
 
 

@@ -140,12 +140,19 @@ class PrivateSource(LabelledSource):
                 found.append((user, PrivateText(text, label)))
         if strange:
             shown = ", ".join(f"'{value}'" if value else "none" for value, _ in strange.most_common(5))
-            shown = f"{len(strange):,} of them, the first in row {first:,}" if self.private else shown
+            shown = _unnamed(strange, first) if self.private else shown
             raise SourceError(
                 f"{path}: the column '{self.label}' has classes that 'classes' does not name: {shown}; it names "
                 f"{', '.join(labels)}. Name them, map them with 'data.values', or take these rows out of the file."
             )
         return found
+
+
+def _unnamed(strange: Counter[str], first: int) -> str:
+    """Classes that may not be repeated, as a text can stand where a class should."""
+    values = len(strange) - ("" in strange)
+    told = ["none"] * ("" in strange) + [f"{values:,} {'value' if values == 1 else 'values'}"] * (values > 0)
+    return f"{' and '.join(told)}, first in row {first:,}"
 
 
 def _there(mark: Path) -> Path:

@@ -310,15 +310,15 @@ def test_a_file_and_its_folder_have_one_ledger(tmp_path: Path, first: str) -> No
 
 
 @pytest.mark.parametrize("missing", [None, math.nan])
-def test_texts_without_a_user_are_nobodys_and_none_is_dropped(tmp_path: Path, missing: float | None) -> None:
+def test_texts_without_a_user_count_as_one_users(tmp_path: Path, missing: float | None) -> None:
     import pyarrow as pa
 
     users = pa.array([missing] * 10 + [float(number % 5) for number in range(10)], from_pandas=False)
     pq.write_table(pa.table({"text": [f"note {number}" for number in range(20)], "who": users}), tmp_path / "a.parquet")
-    assert len(PrivateSource(path="a.parquet", user="who").texts(tmp_path, ())) == 10 + 5
+    assert len(PrivateSource(path="a.parquet", user="who").texts(tmp_path, ())) == 1 + 5
     names = [("", "note"), ("no user 0", "other"), ("", "third")]
     write(tmp_path, [{"text": text, "who": who} for who, text in names])
-    assert len(PrivateSource(path="texts.jsonl", user="who").texts(tmp_path, ())) == 3
+    assert len(PrivateSource(path="texts.jsonl", user="who").texts(tmp_path, ())) == 2
 
 
 def test_one_text_of_each_user(tmp_path: Path) -> None:
@@ -342,7 +342,11 @@ BAD = {
     "column": ("epsilon: 2", "text: txt", "no column 'txt'"),
     "shares": (f"epsilon: 2, classes: {CLASSES}, shares: {{billing: 0.5, delivery: 0.1}}", "", "expected 1"),
     "counts": (f"epsilon: 2, classes: {CLASSES}, label_counts: {{epsilon: 3}}", "", "less than the whole"),
-    "class": ("epsilon: 2, classes: {billing: about a bill}", "", "classes that 'classes' does not name: 'delivery'"),
+    "class": (
+        "epsilon: 2, classes: {billing: about a bill}",
+        "",
+        "classes that 'classes' does not name: 1 value, first in row 2",
+    ),
     "unreachable": ("epsilon: 0.000001, steps: 100000", "", "fewer steps|no noise reaches"),
     "delta": ("epsilon: 2, delta: 1.5", "", "less than 1"),
     "delta that means nothing": ("epsilon: 2, delta: 0.01", "", r"not below 1 / n for n = 130"),
@@ -399,7 +403,7 @@ def test_what_a_training_would_pay_is_told_before(tmp_path: Path) -> None:
 
 def test_a_missing_class_is_told(tmp_path: Path) -> None:
     write(tmp_path, [{"text": f"t {number}", "label": "billing" if number else None} for number in range(60)])
-    with pytest.raises(RecipeError, match="does not name: none"):
+    with pytest.raises(RecipeError, match="does not name: none, first in row 1"):
         run(tmp_path, f"epsilon: 2, classes: {CLASSES}")
 
 

@@ -201,7 +201,7 @@ def test_no_refusal_repeats_a_private_text(tmp_path: Path) -> None:
     with pytest.raises(FactoryError) as caught:
         run(tmp_path, f"epsilon: 8, classes: {CLASSES}")
     assert WORD not in str(caught.value)
-    assert "1 of them, the first in row 1" in str(caught.value)
+    assert "1 value, first in row 1" in str(caught.value)
 
 
 @pytest.mark.parametrize("first", [f"ham\tsee you at six my {WORD}\n", f"{WORD} one\t{WORD} one\n"])

@@ -17,8 +17,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from factory.engines.embedded import EMBEDDED_WIDTH
 from factory.errors import OptionError, UserError
-from factory.privacy.accounting import default_delta, quick_noise_for
-from factory.privacy.claim import MOST_EPSILON, no_bound
+from factory.privacy.accounting import Mechanism, default_delta, quick_epsilon, quick_noise_for
+from factory.privacy.claim import MOST_EPSILON, no_bound, shown
 from factory.recipe.engine_check import check_engine
 from factory.recipe.identity import model_folder
 from factory.recipe.labelled import LabelledSource
@@ -285,7 +285,9 @@ def _budget_remark(options: PrivateTextOptions, base: Path) -> str:
         return ""
     records, policy = options.data.records(len(options.data.texts(base, options.labels)))
     noise, delta = quick_noise(options, records), delta_of(options, records)
-    target = f"at most epsilon {options.epsilon:g}" if options.epsilon is not None else "what the noise comes to"
+    target = (
+        f"at most epsilon {options.epsilon:g}" if options.epsilon is not None else _of_noise(noise, options, records)
+    )
     runs = [run for run in options.data.ledger_in(base).runs() if run.paid]
     paid = (
         f"; {len(runs):,} earlier {'run is' if len(runs) == 1 else 'runs are'} in the ledger, and add to it"
@@ -296,6 +298,15 @@ def _budget_remark(options: PrivateTextOptions, base: Path) -> str:
         f"a training pays {target} at delta {delta:.3g}, for {options.data.unit} of {records:,} ({policy}): noise multiplier "
         f"about {noise:.3g}, {options.steps:,} steps of {options.batch_size:,} texts on average{paid}"
     )
+
+
+def _of_noise(noise: float, options: PrivateTextOptions, records: int) -> str:
+    rate = min(1.0, options.batch_size / records)
+    mechanism = Mechanism(noise_multiplier=noise, sample_rate=rate, steps=options.steps)
+    bound = quick_epsilon(mechanism, delta_of(options, records))
+    counts = options.label_counts.epsilon if options.label_counts is not None else 0.0
+    beyond = f", and what is above {MOST_EPSILON:g} protects nobody (NOT PRIVATE)" if bound > MOST_EPSILON else ""
+    return f"epsilon {shown(bound + counts)} or somewhat less{beyond}"
 
 
 def quick_noise(options: PrivateTextOptions, records: int) -> float:

@@ -172,6 +172,11 @@ def sum_rdp_epsilon(mechanisms: Sequence[Mechanism], delta: float) -> float:
     return max(0.0, float(found.min()))
 
 
+def quick_epsilon(mechanism: Mechanism, delta: float) -> float:
+    """What `epsilon` gives, or somewhat more, at once; infinite where there is next to no noise."""
+    return math.inf if mechanism.noise_multiplier < _NO_NOISE else sum_rdp_epsilon([mechanism], delta)
+
+
 def _renyi(noise: float, rate: float, order: int) -> float:
     """Renyi divergence of one step at a whole order."""
     if rate == 1:

@@ -122,6 +122,8 @@ def test_a_claim_that_an_audit_refutes_protects_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("options", ["noise_multiplier: 0.05", "epsilon: 51", "noise_multiplier: 1.0e-200"])
 def test_an_epsilon_that_bounds_nothing_is_no_claim(tmp_path: Path, options: str) -> None:
     write(tmp_path)
+    remarks = " ".join(load_recipe(recipe(tmp_path, options)).remarks())
+    assert "protects nobody" in remarks and "NOT PRIVATE" in remarks
     done = run(tmp_path, options)
     said = claim(done)
     assert not said["private"]

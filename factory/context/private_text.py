@@ -22,6 +22,7 @@ import msgspec
 
 from factory.context.context import Context
 from factory.context.making import Make
+from factory.context.private_again import remember_texts, require_same_texts
 from factory.context.private_claim import Learnt, claim_of, paid_of, tell
 from factory.context.private_maker import Head, Maker, Say, Training, Writer, heads_of
 from factory.context.private_options import (
@@ -171,16 +172,22 @@ class _Writing:
         rate = min(1.0, options.batch_size / known)
         noise = await self._noise(delta, rate)
         public = {"noise": noise, "rate": rate, "steps": options.steps, "batch": options.batch_size, "test": self._test}
+        content = content_of(texts)
+        settings = digest(
+            "private settings", self._maker.learns, public, self._heads, options.canaries, ctx.session.seed
+        )
         key = digest(
-            "private text", FORMAT, self._maker.learns, public, self._heads, content_of(texts), options.canaries,
-            ctx.session.seed,
-        )  # fmt: skip
+            "private text", FORMAT, self._maker.learns, public, self._heads, content, options.canaries, ctx.session.seed
+        )
         run = Run(
             what=key, method=ctx.method, at=_now(), noise_multiplier=noise, sample_rate=rate, planned=options.steps,
             unit=options.data.unit, again=options.data.again, where=ctx.run_directory,
         )  # fmt: skip
         ledger = self._ledger()
+        if ctx.session.asker is not None and ctx.session.journal.artifact(digest("private run", key)) is None:
+            require_same_texts(ctx, options.data, settings, content)
         name = (await self._once(digest("private run", key), lambda _: self._begin(ledger, run), kind="run")).decode()
+        remember_texts(ctx, settings, content)
         if unmarked := ledger.mark():
             ctx.note(unmarked)
         canaries = await self._canaries(name, key)

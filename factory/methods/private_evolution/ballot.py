@@ -22,6 +22,7 @@ import numpy as np
 from factory import __version__
 from factory.context import Context
 from factory.context.making import Make, Say
+from factory.context.private_again import remember_texts, require_same_texts
 from factory.context.session import NotYetKnown
 from factory.errors import OptionError, UserError
 from factory.methods.private_evolution.budget import Budget
@@ -61,7 +62,9 @@ class Ballot:
         self.budget = Budget.of(options, len(self._texts))
         said = options.model_dump(mode="json", exclude={"data", "name"})
         seed, model = ctx.session.seed, ctx.session.model
-        self._what = digest("private evolution", VERSION, content_of(self._texts), said, ctx.step, seed, model)
+        self._content = content_of(self._texts)
+        self._settings = digest("private settings", VERSION, said, ctx.step, seed, model)
+        self._what = digest("private evolution", VERSION, self._content, said, ctx.step, seed, model)
         self._key = digest("private run", self._what)
         if ctx.session.journal.artifact(self._key) is None:
             self._check_unpaid()
@@ -77,7 +80,11 @@ class Ballot:
     async def _begin(self) -> None:
         """Find the run of this directory in the journal, or begin one in the ledger."""
         if not self._run:
+            session = self._ctx.session
+            if session.asker is not None and session.journal.artifact(self._key) is None:
+                require_same_texts(self._ctx, self._options.data, self._settings, self._content)
             self._run = (await self._once(self._key, lambda say: self._begun(), "run")).decode()
+            remember_texts(self._ctx, self._settings, self._content)
             if unmarked := self._ledger.mark():
                 self._ctx.note(unmarked)
 

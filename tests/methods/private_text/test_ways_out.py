@@ -177,6 +177,23 @@ def test_judging_again_learns_and_pays_nothing(tmp_path: Path, monkeypatch: pyte
     assert ledger(tmp_path).path.read_bytes() == before
 
 
+def test_texts_that_have_changed_are_not_paid_for_in_passing(tmp_path: Path) -> None:
+    write(tmp_path)
+    run(tmp_path, "epsilon: 8")
+    before = (tmp_path / "texts.jsonl").read_bytes()
+    with (tmp_path / "texts.jsonl").open("a") as file:
+        file.write(json.dumps({"text": f"one more {WORD}", "label": "billing"}) + "\n")
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"tuning: texts.jsonl is not what it was when .*data.again: true"):
+            run(tmp_path, "epsilon: 8")
+    (tmp_path / "texts.jsonl").write_bytes(before)
+    assert len(run(tmp_path, "epsilon: 8").first) > 0
+    assert [each.spent for each in ledger(tmp_path).runs()] == [4]
+    with (tmp_path / "texts.jsonl").open("a") as file:
+        file.write(json.dumps({"text": f"one more {WORD}", "label": "billing"}) + "\n")
+    assert claim(run(tmp_path, "epsilon: 8", data="again: true"))["ledger_runs"] == 2
+
+
 def test_what_the_journal_cannot_hold_is_found_before_it_is_paid(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

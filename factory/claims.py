@@ -66,13 +66,13 @@ def claims_of(manifest: dict[str, Any]) -> list[Claim]:
 
 def not_private(manifest: dict[str, Any]) -> str:
     """Why the rows of a run are not differentially private; empty if they are, or nobody says that they are."""
-    privacy, dataset, claims = manifest.get("privacy"), manifest.get("dataset") or {}, claims_of(manifest)
+    privacy, claims = manifest.get("privacy"), claims_of(manifest)
     if privacy is not None and privacy["output_private"]:
         return f"{privacy['why']}. Do not share these rows."
     for claim in claims:
         if (audit := contradicted(claim)) is not None:
             return f"an audit found epsilon of '{claim.step}' to be at least {audit.lower_bound:.2f}, more than is claimed."
-    if why := dataset.get(KEPT):  # of rows of an earlier session
+    if why := manifest.get(KEPT):  # of what an earlier session has left
         return f"{why}. Do not share these rows."
     for claim in claims:
         if not claim.private:

@@ -139,7 +139,8 @@ class _Run:
         self.limit = limit
         names = [step.name for step in recipe.steps]
         self.inputs = inputs(recipe)
-        self.held = _dataset_in(directory)
+        self.held = directory.dataset()
+        self.kept = kept_private(directory.manifest() or {})  # what lies there, until this session has ended
         self.last_engine = (directory.manifest() or {}).get("engine")  # which made what the journal holds
         self.progress = Progress(recipe.head.name, enabled=progress)
         self.asker = EngineAsker(self._builder(engine), self.progress.say)
@@ -257,14 +258,8 @@ class _Run:
         try:
             staging = self.directory.staging
             self.collected.write(staging, self.session, self.recipe.head.output.rows_per_shard)
-            held: dict[str, Any] = {
-                "status": status,
-                "rows": self.collected.rows,
-                "digest": file_hash(staging / "data"),
-            }
+            held = {"status": status, "rows": self.collected.rows, "digest": file_hash(staging / "data")}
             manifest = self._manifest(status, message, held)
-            if why := kept_private(manifest):
-                held[KEPT] = why
             text = card(manifest, staging / "data", self.directory.recipe_text())
             (staging / "README.md").write_text(text, encoding="utf-8")
             self.directory.install()
@@ -292,7 +287,7 @@ class _Run:
         )
 
     def _write_manifest(self, status: str, message: str) -> dict[str, Any]:
-        manifest = self._manifest(status, message, self.held)
+        manifest = self._manifest(status, message, self.held) | ({KEPT: self.kept} if self.kept else {})
         self.directory.write_manifest(manifest)
         return manifest
 
@@ -334,12 +329,6 @@ class _Signals:
         self._let_go()
         if self._here and self._before is not None:
             signal.signal(signal.SIGTERM, self._before)
-
-
-def _dataset_in(directory: RunDir) -> dict[str, Any] | None:
-    """What the manifest says of the dataset in `data/`, with why its rows stay private, if they do."""
-    held, why = directory.dataset(), kept_private(directory.manifest() or {})
-    return {**held, KEPT: why} if held is not None and why else held
 
 
 def _learns_tables(recipe: Recipe) -> bool:

@@ -31,7 +31,7 @@ from factory.resources import expanded, find
 HOOKS = ("private_files", "releases")
 VALIDATION, TABLE = "validation", "table"
 MANIFEST, EXPORT = "manifest.json", "export.json"
-KEPT = "stays_private"  # in the manifest of a run, of the dataset that lies there; in that of an export
+KEPT = "stays_private"  # in the manifest of a session that has not ended, of what an earlier one left; in an export's record
 FOLDERS_UP = 5  # from runs/NAME/artifacts/STEP/peft/FILE to the folder of its run, and one more
 
 
@@ -143,13 +143,13 @@ def _made_of_private(path: Path) -> str:
 
 
 def kept_private(manifest: Mapping[str, Any]) -> str:
-    """Why the rows of a run stay private, by its manifest; empty if they do not.
+    """Why what lies in a run directory stays private, by its manifest; empty if it does not.
 
-    A manifest tells of the last session: while that one has not ended, rows of an earlier one lie there.
+    A manifest tells of the last session: while that one has not ended, rows and models of an earlier one may lie there.
     """
-    privacy, dataset = manifest.get("privacy"), manifest.get("dataset")
-    if isinstance(dataset, Mapping) and dataset.get(KEPT):
-        return str(dataset[KEPT])
+    privacy = manifest.get("privacy")
+    if manifest.get(KEPT):
+        return str(manifest[KEPT])
     if not isinstance(privacy, Mapping):
         return ""
     if privacy.get("output_private"):

@@ -14,7 +14,7 @@ import factory
 from factory.claims import not_private
 from factory.errors import FactoryError, RecipeError, UserError
 from factory.recipe import load_recipe
-from factory.recipe.taint import KEPT, known_private, require_public
+from factory.recipe.taint import known_private, require_public
 
 from .small import CLASSES, ROWS, WORD, claim, ledger, recipe, rows_of, run, write
 
@@ -50,15 +50,14 @@ def manifest_of(out: Path) -> dict[str, Any]:
     return dict(json.loads((out / "manifest.json").read_text()))
 
 
-@pytest.mark.parametrize("older", [False, True], ids=["", "of an older version"])
-def test_rows_of_a_session_without_noise_stay_private_until_others_take_their_place(
-    unprotected: factory.RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, older: bool
+@pytest.mark.parametrize("ended", [True, False], ids=["", "which had not ended"])
+def test_what_a_session_without_noise_left_stays_private_until_the_next_has_ended(
+    unprotected: factory.RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended: bool
 ) -> None:
     out, rows = unprotected.path, unprotected.path / "data"
-    if older:
+    if not ended:
         told = manifest_of(out)
-        del told["dataset"][KEPT]
-        (out / "manifest.json").write_text(json.dumps(told))
+        (out / "manifest.json").write_text(json.dumps(told | {"status": "interrupted", "dataset": None}))
     with monkeypatch.context() as patch:
         patch.setattr("factory.runner.Pipeline.run", broken)
         for _ in range(2):
@@ -68,6 +67,7 @@ def test_rows_of_a_session_without_noise_stay_private_until_others_take_their_pl
     assert (said["status"], said["privacy"]["output_private"]) == ("failed", False)
     assert "without noise" in not_private(said)
     refused(tmp_path, rows, "belongs to a run whose rows stay private .*without noise")
+    assert "without noise" in known_private(next((out / "artifacts" / "dp_prompt_tuning").glob("*.safetensors")))
     assert "NOT PRIVATE" in factory.report(out).path.read_text()
     done = run(tmp_path, "epsilon: 8")
     assert not_private(done.manifest) == known_private(rows) == ""
